@@ -1,0 +1,138 @@
+-- baton.case: runs one case of a scene on a worker and checks what comes out.
+local compiled_golden = require "baton.golden"
+local failure = require "baton.error"
+local options = require "baton.options"
+
+local case = {}
+
+local function is_tensor(value)
+  local class = getmetatable(value)
+  return type(class) == "table" and class.__name == "baton.tensor"
+end
+
+-- Calls a function of the scene. What it raises as a text is the scene's mistake.
+local function call_scene(scene, what, f, ...)
+  local ok, result = pcall(f, ...)
+  if ok then return result end
+  if failure.is(result) then error(result, 0) end
+  options.fail("invalid_argument", ("scene %s: %s: %s"):format(scene.name, what, tostring(result)))
+end
+
+local function is_output(entry) return entry[2] == "out" or entry[2] == "inout" end
+
+--- The arguments of a run by name: what the scene makes, and what the user gave (`settings.given`).
+function case.arguments(scene, params, settings)
+  local given = settings.given or {}
+  local made = call_scene(scene, "args", scene.args, params, settings.seed, options.merge(given))
+  if type(made) ~= "table" then
+    options.fail("invalid_argument", ("scene %s: args returned %s, not a table of arguments by name"):format(scene.name,
+      options.describe(made)))
+  end
+  return options.merge(made, given)
+end
+
+-- Copies of the tensors that a run changes although it reads them.
+local function copy_inouts(signature, args)
+  local copies = {}
+  for _, entry in ipairs(signature) do
+    local value = args[entry[1]]
+    if entry[2] == "inout" and is_tensor(value) then copies[entry[1]] = value:clone() end
+  end
+  return copies
+end
+
+local function check_expected(scene, by_name, args, name, want)
+  local what = ("scene %s: golden"):format(scene.name)
+  if not by_name[name] or not is_output(by_name[name]) then
+    local outputs = {}
+    for output, entry in pairs(by_name) do
+      if is_output(entry) then outputs[#outputs + 1] = output end
+    end
+    table.sort(outputs)
+    options.fail("invalid_argument", ("%s: %s is no output of the program%s"):format(what, options.describe(name),
+      options.suggestion(name, outputs)), "outputs: " .. table.concat(outputs, ", "))
+  end
+  if not is_tensor(want) then
+    options.fail("invalid_argument", ("%s: %s must be a tensor, got %s"):format(what, name, options.describe(want)))
+  end
+  local got_shape, want_shape = table.concat(args[name].shape, ","), table.concat(want.shape, ",")
+  if got_shape ~= want_shape then
+    options.fail("invalid_argument", ("%s: %s has shape [%s], the output has [%s]"):format(what, name, want_shape,
+      got_shape))
+  end
+end
+
+-- The expected results by name, or nil if there is nothing to compare with.
+local function expected_results(scene, params, args)
+  if not scene.golden then return nil end
+  local signature, by_name = scene:signature()
+  local before = options.merge(args, copy_inouts(signature, args))
+  local results
+  if type(scene.golden) == "table" then
+    results = compiled_golden.run(scene, before)
+  else
+    results = call_scene(scene, "golden", scene.golden, before, params)
+  end
+  if type(results) ~= "table" then
+    options.fail("invalid_argument", ("scene %s: golden returned %s, not a table of tensors by name"):format(scene.name,
+      options.describe(results)))
+  end
+  local unchecked = {}
+  for _, name in ipairs(scene.unchecked or {}) do unchecked[name] = true end
+  for _, name in ipairs(options.keys(results)) do check_expected(scene, by_name, args, name, results[name]) end
+  for _, entry in ipairs(signature) do
+    if is_output(entry) and not results[entry[1]] and not unchecked[entry[1]] then
+      options.fail("invalid_argument", ("scene %s: golden returns nothing for output '%s'"):format(scene.name, entry[1]),
+        "return it, or name it in `unchecked`")
+    end
+  end
+  return results
+end
+
+-- The output that differs most and tensor.allclose's report of it, or nil if all are close.
+local function compare(args, expected, tolerance)
+  local worst
+  for _, name in ipairs(options.keys(expected)) do
+    local close, report = args[name]:allclose(expected[name], tolerance)
+    if not close and (not worst or report.differ > worst.report.differ) then
+      worst = { tensor = name, report = report }
+    end
+  end
+  return worst
+end
+
+local function median(values)
+  if #values == 0 then return nil end
+  local sorted = table.move(values, 1, #values, 1, {})
+  table.sort(sorted)
+  local middle = #sorted // 2
+  if #sorted % 2 == 1 then return sorted[middle + 1] end
+  return (sorted[middle] + sorted[middle + 1]) / 2
+end
+
+--- Runs `entry`, a case of `scene`, on `worker`. `settings`: params, given, seed, rounds, rtol, atol, skip_golden, config.
+--- Returns { ok, worst, checked, rounds, median_us = {host, device}, args }; raises what ends the case early.
+function case.run(scene, entry, worker, settings)
+  local params = options.merge(entry.params, settings.params)
+  local args = case.arguments(scene, params, settings)
+  local inouts = copy_inouts(scene:signature(), args)
+  local expected = not settings.skip_golden and expected_results(scene, params, args) or nil
+  local tolerance = options.merge(scene.tolerance, entry.tolerance, { rtol = settings.rtol, atol = settings.atol })
+  local config = options.merge(scene.config, entry.config, settings.config)
+  local result = { ok = true, checked = expected ~= nil, rounds = 0, args = args }
+  local host, device = {}, {}
+  for round = 1, settings.rounds or 1 do
+    if round > 1 then
+      for name, copy in pairs(inouts) do args[name]:copy(copy) end
+    end
+    local timing = worker:run(scene.program, args, config)
+    host[#host + 1], device[#device + 1] = timing.host, timing.device
+    result.rounds = round
+    result.worst = result.worst or expected and compare(args, expected, tolerance) or nil
+  end
+  result.ok = result.worst == nil
+  result.median_us = { host = median(host), device = median(device) }
+  return result
+end
+
+return case

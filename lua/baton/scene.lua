@@ -1,0 +1,140 @@
+-- baton.scene: a program, its cases, the data for them and the results that are expected.
+local failure = require "baton.error"
+local options = require "baton.options"
+
+local scene = {}
+
+local class = { __name = "baton.scene" }
+class.__index = class
+function class:__tostring() return ("scene %s, %d cases"):format(self.name, #self.cases) end
+
+local scene_fields = {
+  name = "string!", level = "integer", program = "any", orchestrate = "function", worker = "table",
+  platforms = "table", runtimes = "table", config = "table", cases = "table", args = "function!", golden = "any",
+  tolerance = "table", unchecked = "table",
+}
+local case_fields = {
+  name = "string!", params = "table", manual = "boolean", config = "table", tolerance = "table",
+}
+
+local function check_tolerance(what, tolerance)
+  if tolerance then options.check(what .. ": tolerance", tolerance, { rtol = "number", atol = "number" }) end
+end
+
+local function check_names(what, list)
+  if list then options.check_names(what, list) end
+end
+
+-- Returns the cases with their defaults filled in.
+local function check_cases(what, cases)
+  local checked, seen = {}, {}
+  for i, case in ipairs(cases) do
+    local label = ("%s: cases[%d]"):format(what, i)
+    options.check(label, case, case_fields)
+    check_tolerance(label, case.tolerance)
+    if seen[case.name] then
+      options.fail("invalid_argument", ("%s: cases[%d] and cases[%d] are both named '%s'"):format(what, seen[case.name],
+        i, case.name))
+    end
+    seen[case.name] = i
+    checked[i] = options.merge({ params = {} }, case)
+  end
+  if #checked == 0 then options.fail("invalid_argument", what .. ": cases is empty") end
+  return checked
+end
+
+local function check_golden(what, golden)
+  if type(golden) == "table" then
+    options.check(what .. ": golden", golden, { source = "string!", entry = "string" })
+  elseif golden ~= nil and type(golden) ~= "function" then
+    options.fail("invalid_argument", ("%s: field 'golden' must be a function or a table, got %s"):format(what,
+      options.describe(golden)))
+  end
+end
+
+local function check_level(what, definition)
+  local level = definition.level or 2
+  local wanted, other = "program", "orchestrate"
+  if level ~= 2 and level ~= 3 then
+    options.fail("invalid_argument", ("%s: level must be 2 or 3, got %d"):format(what, level))
+  end
+  if level == 3 then wanted, other = other, wanted end
+  if definition[wanted] == nil then
+    options.fail("invalid_argument", ("%s: field '%s' is missing, level %d needs it"):format(what, wanted, level))
+  elseif definition[other] ~= nil then
+    options.fail("invalid_argument", ("%s: field '%s' does not belong to level %d"):format(what, other, level))
+  end
+  return level
+end
+
+--- baton.scene{...}: checks the definition and returns the scene.
+function scene.new(definition)
+  local what = "scene"
+  if type(definition) == "table" and type(definition.name) == "string" then what = "scene " .. definition.name end
+  options.check(what, definition, scene_fields)
+  local level = check_level(what, definition)
+  check_names(what .. ": platforms", definition.platforms)
+  check_names(what .. ": runtimes", definition.runtimes)
+  check_names(what .. ": unchecked", definition.unchecked)
+  check_tolerance(what, definition.tolerance)
+  check_golden(what, definition.golden)
+  local cases = check_cases(what, definition.cases or { { name = "default" } })
+  local made = options.merge(definition, { level = level, cases = cases })
+  return setmetatable(made, class)
+end
+
+function scene.is(value) return getmetatable(value) == class end
+
+--- The case called `name`, or nil.
+function class:case(name)
+  for _, case in ipairs(self.cases) do
+    if case.name == name then return case end
+  end
+end
+
+--- The entries of the program's signature: a list, and the same by name.
+function class:signature()
+  local list, by_name = self.program and self.program.signature or {}, {}
+  for _, entry in ipairs(list) do by_name[entry[1]] = entry end
+  return list, by_name
+end
+
+--- The runtimes that its program can run on, the default one first.
+function class:fitting_runtimes() return self.runtimes or self.program and self.program.runtimes or {} end
+
+local function read_file(path)
+  local file, why = io.open(path, "rb")
+  if not file then options.fail("bad_file", "scene " .. why) end
+  local text
+  text, why = file:read("a")
+  file:close()
+  if not text then options.fail("bad_file", ("scene %s: %s"):format(path, why)) end
+  return text
+end
+
+-- A scene file is Lua: what it raises itself becomes the message, with the place in the file that it names.
+local function execute(path, chunk)
+  local ok, result = xpcall(chunk, function(err)
+    return type(err) == "string" and failure.new { code = "bad_file", message = "scene " .. err } or err
+  end, path)
+  if not ok then error(result, 0) end
+  return result
+end
+
+--- Loads a scene file. Raises `bad_file` if the file is missing, is no Lua or does not return a scene.
+function scene.load(path)
+  local text = read_file(path):gsub("^#[^\n]*", "")
+  local chunk, why = load(text, "@" .. path, "t")
+  if not chunk then options.fail("bad_file", "scene " .. why) end
+  local result = execute(path, chunk)
+  if result == nil then
+    options.fail("bad_file", ("scene %s returns nothing"):format(path), "end the file with `return baton.scene { … }`")
+  elseif not scene.is(result) then
+    options.fail("bad_file", ("scene %s returns %s, not a scene"):format(path, options.describe(result)),
+      "end the file with `return baton.scene { … }`")
+  end
+  result.folder = path:match "^(.*)/" or "."
+  return result
+end
+
+return scene

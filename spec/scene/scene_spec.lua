@@ -1,0 +1,53 @@
+local baton = require "baton"
+local raises = require("baton.busted").raises
+
+local function definition(changes)
+  local scene = { name = "s", program = {}, args = function() return {} end }
+  for key, value in pairs(changes or {}) do scene[key] = value end
+  return scene
+end
+
+describe("baton.scene", function()
+  local function refused(code, changes) return raises(code, baton.scene, definition(changes)) end
+
+  it("fills in level and cases", function()
+    local scene = baton.scene(definition())
+    assert.equal(2, scene.level)
+    assert.equal("default", scene.cases[1].name)
+    assert.same({}, scene.cases[1].params)
+    assert.equal("scene s, 1 cases", tostring(scene))
+  end)
+
+  it("names an unknown key and the nearest known one", function()
+    assert.equal("scene s: unknown key 'cses', did you mean 'cases'?", refused("unknown_option", { cses = {} }))
+    assert.equal("scene s: cases[1]: unknown key 'parms', did you mean 'params'?",
+      refused("unknown_option", { cases = { { name = "a", parms = {} } } }))
+    assert.equal("scene s: tolerance: unknown key 'tol', did you mean 'atol'?",
+      refused("unknown_option", { tolerance = { tol = 1 } }))
+  end)
+
+  it("names a field that is missing or has the wrong type", function()
+    assert.equal("scene: field 'name' must be a string, got 3", raises("invalid_argument", baton.scene,
+      definition { name = 3 }))
+    assert.equal("scene: a table expected, got nil", raises("invalid_argument", baton.scene))
+    assert.equal("scene s: field 'args' must be a function, got 'x'", refused("invalid_argument", { args = "x" }))
+    assert.equal("scene s: field 'golden' must be a function or a table, got true",
+      refused("invalid_argument", { golden = true }))
+    assert.equal("scene s: unchecked[1] must be a string, got 1", refused("invalid_argument", { unchecked = { 1 } }))
+    assert.equal("scene s: platforms must be a list, it has the key 'a2a3sim'",
+      refused("invalid_argument", { platforms = { a2a3sim = true } }))
+  end)
+
+  it("refuses two cases of one name and a list without cases", function()
+    assert.equal("scene s: cases[1] and cases[2] are both named 'a'",
+      refused("invalid_argument", { cases = { { name = "a" }, { name = "a" } } }))
+    assert.equal("scene s: cases is empty", refused("invalid_argument", { cases = {} }))
+  end)
+
+  it("wants a program at level 2 and an orchestration at level 3", function()
+    assert.equal("scene s: level must be 2 or 3, got 5", refused("invalid_argument", { level = 5 }))
+    assert.equal("scene s: field 'orchestrate' is missing, level 3 needs it", refused("invalid_argument", { level = 3 }))
+    assert.equal("scene s: field 'orchestrate' does not belong to level 2",
+      refused("invalid_argument", { orchestrate = print }))
+  end)
+end)

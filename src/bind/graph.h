@@ -1,0 +1,23 @@
+/* bind/graph.h - the graph vocabulary of a Lua program: `g` and device tensors. */
+#ifndef BIND_GRAPH_H
+#define BIND_GRAPH_H
+
+#include "bind/program.h"
+
+/* A call of baton_worker_run or baton_worker_submit from Lua, around which the graph function of the program may be
+** called. Lives on the C stack of that call. */
+typedef struct bind_build {
+  bind_graph_call call; /* first */
+  lua_State *L;
+  int function; /* stack index of the graph function; 0: the program has none */
+  int raised;   /* stack index of the error that the function raised; 0: none */
+  struct bind_graph *graph;
+  const baton_program *program;
+} bind_build;
+
+/* Prepares `build` for the program at stack index `program`, pushes its function, and enters it. Returns what to give
+** to bind_build_leave. */
+bind_graph_call *bind_build_enter(lua_State *L, bind_build *build, int program);
+void bind_build_leave(bind_graph_call *before);
+
+#endif

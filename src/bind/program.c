@@ -1,0 +1,160 @@
+/* baton.program: a userdata that holds a program. User values: the Lua function of its graph,
+** its name, its signature as Lua wrote it. */
+#include "bind/program.h"
+#include "chip/program/program.h"
+#include "device/device.h"
+#include <string.h>
+
+static const char program_class[] = "baton.program";
+
+enum { GRAPH = 1, NAME = 2, SIGNATURE = 3, USER_VALUES = 3 };
+
+typedef struct program_userdata {
+  baton_program *program;
+} program_userdata; /* NULL: closed */
+
+/* ---- graphs: from C back into Lua ---- */
+
+static _Thread_local bind_graph_call *entered;
+
+bind_graph_call *bind_graph_enter(bind_graph_call *call) {
+  bind_graph_call *before = entered;
+  entered = call;
+  return before;
+}
+
+static void build_graph(baton_orch *o, const baton_args *args) {
+  if (entered)
+    entered->build(entered, o, args);
+  else
+    baton_orch_fail(o, "the graph of a Lua program is built on the thread that submits it from Lua only");
+}
+
+/* ---- the class ---- */
+
+baton_program *bind_test_program(lua_State *L, int arg) {
+  program_userdata *userdata = luaL_testudata(L, arg, program_class);
+  if (userdata && !userdata->program) {
+    lua_getiuservalue(L, arg, NAME);
+    bind_fail(L, BATON_CLOSED, "program %s is closed", lua_tostring(L, -1));
+  }
+  return userdata ? userdata->program : NULL;
+}
+
+baton_program *bind_check_program(lua_State *L, int arg) {
+  baton_program *program = bind_test_program(L, arg);
+  if (!program) bind_bad_argument(L, "argument %d must be a program, got %s", arg, bind_describe(L, arg));
+  return program;
+}
+
+int bind_push_graph(lua_State *L, int arg) {
+  if (lua_getiuservalue(L, arg, GRAPH) == LUA_TFUNCTION) return 1;
+  lua_pop(L, 1);
+  return 0;
+}
+
+static int program_close(lua_State *L) { /* :close(), __close and __gc */
+  program_userdata *userdata = luaL_checkudata(L, 1, program_class);
+  baton_program *program = userdata->program;
+  userdata->program = NULL;
+  lua_pushnil(L);
+  lua_setiuservalue(L, 1, GRAPH); /* what the function holds can go */
+  baton_program_close(program);
+  return 0;
+}
+
+/* The platform must exist; all that there are run the same code. */
+static void check_platform(lua_State *L, int arg, const baton_program *program) {
+  const char *name = bind_check_string(L, arg, "platform");
+  for (uint32_t i = 0; device_platforms(i); i++)
+    if (strcmp(device_platforms(i)->name, name) == 0) return;
+  bind_fail(L, BATON_UNSUPPORTED, "%s: there is no platform '%s'", baton_program_name(program), name);
+}
+
+static int program_compile(lua_State *L) { /* program:compile([platform]) */
+  baton_program *program = bind_check_program(L, 1);
+  if (!lua_isnoneornil(L, 2)) check_platform(L, 2, program);
+  baton_error *err = bind_error(L);
+  return baton_program_compile(program, err) == BATON_OK ? 0 : bind_raise(L, err);
+}
+
+static int program_forget(lua_State *L) { /* program:forget() */
+  baton_program_forget(bind_check_program(L, 1));
+  return 0;
+}
+
+static int program_tostring(lua_State *L) {
+  program_userdata *userdata = luaL_checkudata(L, 1, program_class);
+  lua_getiuservalue(L, 1, NAME);
+  lua_pushfstring(L, "program %s%s", lua_tostring(L, -1), userdata->program ? "" : " (closed)");
+  return 1;
+}
+
+/* The runtimes that carry the program, the default one first. */
+static void push_runtimes(lua_State *L, const baton_program *program) {
+  static const char *const names[] = {"host_build_graph", "tensormap_and_ringbuffer"};
+  int graph = program && chip_program_is_graph(program);
+  lua_createtable(L, 2, 0);
+  lua_pushstring(L, names[!graph]);
+  lua_rawseti(L, -2, 1);
+  lua_pushstring(L, names[graph]);
+  lua_rawseti(L, -2, 2);
+}
+
+/* Methods stand in upvalue 1. */
+static int program_index(lua_State *L) {
+  const program_userdata *userdata = luaL_checkudata(L, 1, program_class);
+  lua_pushvalue(L, 2);
+  if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL) return 1;
+  const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
+  if (strcmp(key, "name") == 0)
+    lua_getiuservalue(L, 1, NAME);
+  else if (strcmp(key, "signature") == 0)
+    lua_getiuservalue(L, 1, SIGNATURE);
+  else if (strcmp(key, "runtimes") == 0)
+    push_runtimes(L, userdata->program);
+  else
+    lua_pushnil(L);
+  return 1;
+}
+
+static int program_new(lua_State *L) { /* baton.program(options) -> program */
+  baton_program_options options;
+  bind_check_table(L, 1, "options");
+  lua_settop(L, 1);
+  lua_newtable(L); /* 2: what the options point to */
+  int graph = bind_read_program(L, 2, &options);
+  baton_error *err = bind_error(L);
+  program_userdata *userdata = lua_newuserdatauv(L, sizeof *userdata, USER_VALUES);
+  userdata->program = NULL;
+  luaL_setmetatable(L, program_class);
+  lua_pushstring(L, options.name);
+  lua_setiuservalue(L, -2, NAME);
+  lua_getfield(L, 1, "signature");
+  lua_setiuservalue(L, -2, SIGNATURE);
+  if (graph) {
+    lua_pushvalue(L, -2);
+    lua_setiuservalue(L, -2, GRAPH);
+    options.orchestrate = build_graph;
+    options.graph = 1;
+  }
+  if (baton_program_create(&options, &userdata->program, err) != BATON_OK) return bind_raise(L, err);
+  return 1;
+}
+
+void bind_open_program(lua_State *L) {
+  static const luaL_Reg functions[] = {{"program", program_new}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {
+      {"compile", program_compile}, {"forget", program_forget}, {"close", program_close}, {NULL, NULL}};
+  static const luaL_Reg events[] = {
+      {"__gc", program_close}, {"__close", program_close}, {"__tostring", program_tostring}, {NULL, NULL}};
+  if (luaL_newmetatable(L, program_class)) {
+    luaL_setfuncs(L, events, 0);
+    lua_newtable(L);
+    bind_functions(L, "program", methods);
+    lua_pushcclosure(L, program_index, 1);
+    lua_setfield(L, -2, "__index");
+  }
+  lua_pop(L, 1);
+  bind_functions(L, "baton", functions);
+}

@@ -1,0 +1,172 @@
+/* Runs: worker:run, worker:submit, and the runs that it makes. */
+#include "bind/arguments.h"
+#include "bind/graph.h"
+#include "bind/worker.h"
+#include "chip/program/program.h"
+
+static const char run_class[] = "baton.run";
+
+typedef struct run_userdata {
+  baton_run *run; /* NULL: closed. User value 1 is the worker. */
+} run_userdata;
+
+/* A call of run or submit under way: (worker, program or handle, list [, config]). */
+typedef struct submission {
+  baton_worker *worker;
+  baton_program *program;
+  bind_program_hold *hold; /* of a program that came as a handle; NULL */
+  baton_value *values;
+  uint32_t count;
+  baton_config config;
+} submission;
+
+static void read_submission(lua_State *L, submission *s) {
+  lua_settop(L, 4);
+  s->worker = bind_check_worker(L, 1);
+  s->hold = bind_resolve_handle(L, s->worker, 2);
+  s->program = s->hold ? s->hold->program : bind_check_program(L, 2);
+  const char *who = baton_program_name(s->program);
+  const chip_signature *signature = chip_program_signature(s->program);
+  if (lua_isnoneornil(L, 3)) {
+    lua_newtable(L);
+    lua_replace(L, 3);
+  }
+  if (!bind_is_list(L, 3))
+    bind_fail(L, BATON_SIGNATURE, "%s: a table of arguments expected, got %s", who, bind_describe(L, 3));
+  bind_read_config(L, 4, &s->config);
+  int first = lua_gettop(L) + 1;
+  int count = bind_push_arguments(L, 3, signature, who);
+  s->count = (uint32_t)count;
+  s->values = lua_newuserdatauv(L, (size_t)count * sizeof *s->values + 1, 0);
+  bind_to_values(L, first, count, signature, who, s->values);
+}
+
+static void push_timing(lua_State *L, const baton_timing *timing) {
+  lua_createtable(L, 0, 5);
+  lua_pushnumber(L, timing->host);
+  lua_setfield(L, -2, "host");
+  lua_pushnumber(L, timing->device);
+  lua_setfield(L, -2, "device");
+  lua_pushnumber(L, timing->orchestration);
+  lua_setfield(L, -2, "orch");
+  lua_pushinteger(L, (lua_Integer)timing->tasks);
+  lua_setfield(L, -2, "tasks");
+  lua_newtable(L);
+  lua_setfield(L, -2, "slots");
+}
+
+/* An error of the graph function is raised as it is; any other as an error object. */
+static int raise_outcome(lua_State *L, const bind_build *build, baton_error *err) {
+  if (!build->raised) return bind_raise(L, err);
+  lua_pushvalue(L, build->raised);
+  return lua_error(L);
+}
+
+static int worker_run(lua_State *L) { /* worker:run(program, arguments [, config]) -> timing */
+  submission s;
+  bind_build build;
+  baton_timing timing;
+  read_submission(L, &s);
+  baton_error *err = bind_push_error(L); /* not the shared one: the graph function may use that */
+  bind_graph_call *before = bind_build_enter(L, &build, 2);
+  baton_status status = baton_worker_run(s.worker, s.program, s.values, s.count, &s.config, &timing, err);
+  bind_build_leave(before);
+  bind_program_release(s.hold);
+  if (status != BATON_OK) return raise_outcome(L, &build, err);
+  push_timing(L, &timing);
+  return 1;
+}
+
+static int worker_submit(lua_State *L) { /* worker:submit(program, arguments [, config]) -> run */
+  submission s;
+  bind_build build;
+  read_submission(L, &s);
+  run_userdata *userdata = lua_newuserdatauv(L, sizeof *userdata, 1);
+  int run = lua_gettop(L);
+  userdata->run = NULL;
+  luaL_setmetatable(L, run_class);
+  lua_pushvalue(L, 1);
+  lua_setiuservalue(L, run, 1); /* the run keeps its worker */
+  baton_error *err = bind_push_error(L);
+  bind_graph_call *before = bind_build_enter(L, &build, 2);
+  baton_status status =
+      baton_worker_submit(s.worker, s.program, s.values, s.count, &s.config, &userdata->run, err);
+  bind_build_leave(before);
+  bind_program_release(s.hold);
+  if (status != BATON_OK) return raise_outcome(L, &build, err);
+  lua_pushvalue(L, run);
+  return 1;
+}
+
+static baton_run *check_run(lua_State *L) {
+  run_userdata *userdata = luaL_testudata(L, 1, run_class);
+  if (!userdata) bind_bad_argument(L, "a run expected, got %s", bind_describe(L, 1));
+  if (!userdata->run) bind_fail(L, BATON_CLOSED, "the run is closed");
+  return userdata->run;
+}
+
+static int run_done(lua_State *L) {
+  lua_pushboolean(L, baton_run_done(check_run(L)));
+  return 1;
+}
+
+static int
+run_wait(lua_State *L) { /* run:wait([seconds]): true; nil if the time is up; raises the run's error */
+  baton_run *run = check_run(L);
+  double seconds = lua_isnoneornil(L, 2) ? -1 : bind_check_number(L, 2, "seconds");
+  if (!lua_isnoneornil(L, 2) && !(seconds >= 0))
+    bind_bad_argument(L, "seconds must be 0 or more, got %s", bind_describe(L, 2));
+  int over = 0;
+  baton_error *err = bind_error(L);
+  if (baton_run_wait(run, seconds, &over, err) != BATON_OK) return bind_raise(L, err);
+  if (over)
+    lua_pushboolean(L, 1);
+  else
+    lua_pushnil(L);
+  return 1;
+}
+
+static int run_cancel(lua_State *L) {
+  lua_pushboolean(L, baton_run_cancel(check_run(L)));
+  return 1;
+}
+
+static int run_timing(lua_State *L) { /* nil while it goes on */
+  baton_run *run = check_run(L);
+  if (!baton_run_done(run)) return 0;
+  baton_timing timing = baton_run_timing(run);
+  push_timing(L, &timing);
+  return 1;
+}
+
+static int run_close(lua_State *L) { /* :close(), __close and __gc */
+  run_userdata *userdata = luaL_checkudata(L, 1, run_class);
+  baton_run *run = userdata->run;
+  userdata->run = NULL;
+  baton_run_close(run);
+  return 0;
+}
+
+static int run_tostring(lua_State *L) {
+  const run_userdata *userdata = luaL_checkudata(L, 1, run_class);
+  lua_pushfstring(L, "run (%s)",
+                  !userdata->run                  ? "closed"
+                  : baton_run_done(userdata->run) ? "over"
+                                                  : "pending");
+  return 1;
+}
+
+const luaL_Reg bind_run_methods[] = {{"run", worker_run}, {"submit", worker_submit}, {NULL, NULL}};
+
+void bind_open_runs(lua_State *L) {
+  static const luaL_Reg methods[] = {{"done", run_done},     {"wait", run_wait},   {"cancel", run_cancel},
+                                     {"timing", run_timing}, {"close", run_close}, {NULL, NULL}};
+  static const luaL_Reg events[] = {
+      {"__close", run_close}, {"__gc", run_close}, {"__tostring", run_tostring}, {NULL, NULL}};
+  luaL_newmetatable(L, run_class);
+  luaL_setfuncs(L, events, 0);
+  lua_newtable(L);
+  bind_functions(L, "run", methods);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+}

@@ -1,0 +1,38 @@
+/* bind/worker.h - workers in Lua, and what belongs to them: runs, buffers, handles. */
+#ifndef BIND_WORKER_H
+#define BIND_WORKER_H
+
+#include "bind/bind.h"
+#include <baton/buffer.h>
+
+/* The worker at `arg`, closed or not; raises `invalid_argument` for what is none. */
+baton_worker *bind_check_worker(lua_State *L, int arg);
+
+/* Reads a config; its texts live as long as the table. */
+void bind_read_config(lua_State *L, int table, baton_config *config);
+
+/* Pushes "file:line" of the Lua code that called the running function; NULL, with nothing pushed, if it is
+** none. */
+const char *bind_push_place(lua_State *L);
+
+/* Methods of workers, and the classes that go with them: run.c, buffer.c, handle.c. */
+extern const luaL_Reg bind_run_methods[], bind_buffer_methods[], bind_handle_methods[];
+void bind_open_runs(lua_State *L);
+void bind_open_buffers(lua_State *L);
+void bind_open_handles(lua_State *L);
+
+/* The child memory at `index` as a value of a run; false for anything else. The value is good as long as
+** the stack keeps it. */
+int bind_test_child(lua_State *L, int index, baton_value *value);
+
+/* A hold of a program that the Lua state owns. */
+typedef struct bind_program_hold {
+  baton_program *program; /* NULL: given back */
+} bind_program_hold;
+
+/* If the value at `index` is a handle of the worker: replaces it by the program that Lua registered,
+** pushes a hold of the program, and returns it. NULL, with nothing pushed, for what is no handle. */
+bind_program_hold *bind_resolve_handle(lua_State *L, baton_worker *worker, int index);
+void bind_program_release(bind_program_hold *hold);
+
+#endif

@@ -1,0 +1,121 @@
+#include "chip/engine.h"
+#include "base/clock.h"
+#include "base/futex.h"
+#include "base/memory.h"
+#include <limits.h>
+#include <sys/mman.h>
+
+enum { HEAP_UNIT = 1024 };
+
+static int execute(void *context, const task_call *call) {
+  return chip_executor_run(&((chip_engine *)context)->executor, call);
+}
+
+static int resume(void *context, uint32_t lane, int stop, task_end *end) {
+  return chip_executor_resume(&((chip_engine *)context)->executor, lane, stop, end);
+}
+
+static void idle(void *context, uint32_t lane) {
+  chip_executor_idle(&((chip_engine *)context)->executor, lane);
+}
+
+static int park(void *context, const _Atomic uint32_t *word, uint32_t expected, int64_t timeout) {
+  (void)context;
+  return base_futex_wait(word, expected, base_now() + timeout);
+}
+
+static void wake(void *context, const _Atomic uint32_t *word, int all) {
+  (void)context;
+  base_futex_wake(word, all ? INT_MAX : 1);
+}
+
+static int64_t now(void *context) {
+  (void)context;
+  return base_now();
+}
+
+static uint64_t at_least(uint64_t value, uint64_t least) { return value > least ? value : least; }
+
+/* What follows from the sizes that users set. Pages are committed when touched, so generous sizes cost nothing. */
+static task_limits limits_of(const chip_sizes *sizes) {
+  uint64_t window = sizes->window;
+  return (task_limits){.lanes = sizes->lanes,
+                       .tasks = sizes->window,
+                       .edges = sizes->dep_pool,
+                       .regions = (uint32_t)at_least(4 * window, 1 << 14),
+                       .blocks = (uint32_t)at_least(2 * window, 1 << 14),
+                       .payload = at_least(window * 1024, 4 << 20),
+                       .heap = sizes->heap,
+                       .heap_unit = HEAP_UNIT};
+}
+
+static baton_status commit_heap(chip_engine *engine, baton_error *err) {
+  void *bytes;
+  if (!engine->borrowed) BATON_TRY(device_alloc(engine->dev, engine->sizes.heap, &engine->heap_address, err));
+  BATON_TRY(device_translate(engine->dev, engine->heap_address, engine->sizes.heap, &bytes, err));
+  engine->heap_bytes = bytes;
+  return BATON_OK;
+}
+
+static baton_status open_parts(chip_engine *engine, baton_error *err) {
+  BATON_TRY(chip_executor_open(&engine->executor, device_platform_of(engine->dev), engine->sizes.lanes, err));
+  BATON_TRY(chip_watch_open(err));
+  engine->watched.executor = &engine->executor;
+  baton_status status = commit_heap(engine, err);
+  if (status != BATON_OK)
+    baton_error_context(err, "ring_heap of %llu bytes", (unsigned long long)engine->sizes.heap);
+  return status;
+}
+
+baton_status chip_engine_open(device *dev, const chip_sizes *sizes, uint64_t heap, chip_engine **out,
+                              baton_error *err) {
+  *out = NULL;
+  chip_engine *engine = base_calloc(1, sizeof *engine);
+  if (!engine) return base_out_of_memory(err, "an engine");
+  engine->dev = dev;
+  engine->sizes = *sizes;
+  engine->heap_address = heap;
+  engine->borrowed = heap != 0;
+  task_limits limits = limits_of(sizes);
+  task_hooks hooks = {.context = engine,
+                      .execute = execute,
+                      .resume = resume,
+                      .idle = idle,
+                      .park = park,
+                      .wake = wake,
+                      .clock = now};
+  engine->memory_size = task_engine_size(&limits);
+  void *memory = mmap(NULL, engine->memory_size, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) {
+    baton_status status =
+        baton_error_set(err, BATON_OUT_OF_MEMORY, "no memory for a window of %u tasks (%zu bytes)",
+                        sizes->window, engine->memory_size);
+    base_free(engine);
+    return status;
+  }
+  engine->tasks = task_engine_init(memory, &limits, &hooks);
+  baton_status status = open_parts(engine, err);
+  if (status != BATON_OK) {
+    chip_engine_close(engine);
+    return status;
+  }
+  *out = engine;
+  return BATON_OK;
+}
+
+void chip_engine_begin(chip_engine *engine, const chip_failures *failures) {
+  chip_executor_begin(&engine->executor, failures);
+}
+
+void chip_engine_watch(chip_engine *engine, int64_t timeout) { chip_watch_begin(&engine->watched, timeout); }
+void chip_engine_unwatch(chip_engine *engine) { chip_watch_end(&engine->watched); }
+
+void chip_engine_close(chip_engine *engine) {
+  if (!engine) return;
+  if (engine->watched.executor) chip_watch_close();
+  chip_executor_close(&engine->executor);
+  if (engine->heap_address && !engine->borrowed) (void)device_free(engine->dev, engine->heap_address, NULL);
+  munmap(engine->tasks, engine->memory_size);
+  base_free(engine);
+}

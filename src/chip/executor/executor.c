@@ -1,0 +1,203 @@
+#include "chip/executor/executor.h"
+#include "base/memory.h"
+#include "chip/executor/call.h"
+#include <stdio.h>
+#include <string.h>
+
+static void fail(const baton_args *args, int misuse, const char *fmt, va_list values) {
+  chip_call *call = chip_call_of(args);
+  chip_guard_pause(&call->guard);
+  call->reason = misuse ? CHIP_MISUSE : CHIP_USER_FAIL;
+  vsnprintf(call->message, sizeof call->message, fmt, values);
+  chip_guard_leave(&call->guard);
+}
+
+static const baton_kernel_services services = {
+    .fail = fail, .wait = chip_waiting_wait, .yield = chip_waiting_yield, .barrier = chip_waiting_barrier};
+
+void chip_call_leave(chip_call *call, chip_reason reason, const char *fmt, ...) {
+  va_list values;
+  chip_guard_pause(&call->guard);
+  call->reason = reason;
+  va_start(values, fmt);
+  vsnprintf(call->message, sizeof call->message, fmt, values);
+  va_end(values);
+  chip_guard_leave(&call->guard);
+}
+
+static const chip_mix *mix_of(const chip_payload *payload) {
+  return payload->mix ? (const chip_mix *)(const void *)((const char *)payload + payload->mix) : NULL;
+}
+
+void chip_call_make(chip_call *call, const chip_payload *payload, uint32_t part, const chip_pulse *pulse) {
+  const chip_mix *mix = mix_of(payload);
+  call->kernel = mix ? mix->parts[part].kernel : payload->kernel;
+  call->task = payload->name;
+  call->strand = NULL;
+  call->guard.pulse = pulse;
+  call->args = (baton_args){.items = mix ? payload->items + mix->parts[part].first : payload->items,
+                            .count = mix ? mix->parts[part].count : payload->count,
+                            .blocks = 1,
+                            .lane = part == 2,
+                            .services = &services};
+}
+
+/* --- Failures
+** ---------------------------------------------------------------------------------------------------- */
+
+static const char *signal_name(int signal) {
+  const char *name = sigabbrev_np(signal);
+  return name ? name : "?";
+}
+
+static void say_signal(const chip_executor *executor, const chip_call *call, baton_error *failure) {
+  int signal = call->guard.signal;
+  double after = (double)atomic_load_explicit(&executor->stalled, memory_order_relaxed) * 1e-6;
+  if (chip_guard_is_timeout(signal)) {
+    baton_error_set(failure, BATON_OP_TIMEOUT,
+                    "task %s: kernel %s: no progress for %.0f ms on core %u, and left", call->task,
+                    call->kernel->name, after, call->args.core);
+    failure->after_ms = after;
+    failure->known |= BATON_KNOWN_AFTER_MS;
+    return;
+  }
+  if (call->guard.address)
+    baton_error_set(failure, BATON_KERNEL_CRASH, "task %s: kernel %s: crashed with SIG%s at %p on core %u",
+                    call->task, call->kernel->name, signal_name(signal), call->guard.address,
+                    call->args.core);
+  else
+    baton_error_set(failure, BATON_KERNEL_CRASH, "task %s: kernel %s: crashed with SIG%s on core %u",
+                    call->task, call->kernel->name, signal_name(signal), call->args.core);
+  failure->signal = signal;
+  failure->known |= BATON_KNOWN_SIGNAL;
+}
+
+static void say_reason(const chip_executor *executor, const chip_call *call, baton_error *failure) {
+  static const baton_status codes[] = {[CHIP_USER_FAIL] = BATON_USER_FAIL,
+                                       [CHIP_MISUSE] = BATON_SIGNATURE,
+                                       [CHIP_UNSUPPORTED] = BATON_UNSUPPORTED,
+                                       [CHIP_STALLED] = BATON_OP_TIMEOUT};
+  baton_error_set(failure, codes[call->reason], "task %s: kernel %s: %s", call->task, call->kernel->name,
+                  call->message);
+  if (call->reason != CHIP_STALLED) return;
+  failure->after_ms = (double)atomic_load_explicit(&executor->stalled, memory_order_relaxed) * 1e-6;
+  failure->known |= BATON_KNOWN_AFTER_MS;
+}
+
+void chip_call_report(chip_executor *executor, const chip_call *call) {
+  baton_error failure = {0};
+  if (call->guard.signal)
+    say_signal(executor, call, &failure);
+  else if (call->reason == CHIP_GIVEN_UP)
+    return;
+  else
+    say_reason(executor, call, &failure);
+  if (failure.code == BATON_OP_TIMEOUT)
+    baton_error_text(&failure, BATON_FIELD_HINT, "raise timeout in config if the kernel is only slow");
+  if (failure.code == BATON_UNSUPPORTED)
+    baton_error_text(&failure, BATON_FIELD_HINT, "declare the kernel with waits = true");
+  baton_error_text(&failure, BATON_FIELD_TASK, "%s", call->task);
+  baton_error_text(&failure, BATON_FIELD_KERNEL, "%s", call->kernel->name);
+  if (call->args.core != CHIP_NO_CORE) {
+    failure.core = (int32_t)call->args.core;
+    failure.known |= BATON_KNOWN_CORE;
+  }
+  executor->failures.report(executor->failures.context, &failure);
+  baton_error_clear(&failure);
+}
+
+int chip_call_kernel(chip_executor *executor, chip_call *call) {
+  if (!chip_guard_call(&call->guard, call->kernel->function, &call->args)) return 0;
+  chip_call_report(executor, call);
+  return 1;
+}
+
+/* --- Tasks
+** ------------------------------------------------------------------------------------------------------- */
+
+static int may_wait(const chip_payload *payload) {
+  const chip_mix *mix = mix_of(payload);
+  if (!mix) return payload->kernel->waits;
+  for (int part = 0; part < CHIP_PARTS; part++)
+    if (mix->parts[part].kernel && mix->parts[part].kernel->waits) return 1;
+  return 0;
+}
+
+static int run_single(chip_executor *executor, chip_lane *lane, const chip_payload *payload) {
+  chip_call call;
+  chip_call_make(&call, payload, 0, &lane->pulse);
+  call.args.core = chip_lease_core(&executor->cores, &lane->lease, payload->kernel->core);
+  return chip_call_kernel(executor, &call);
+}
+
+/* One kernel after the other; after a failure the rest is not called. */
+static int run_mixed(chip_executor *executor, chip_lane *lane, const chip_payload *payload) {
+  uint32_t cluster = chip_lease_cluster(&lane->lease);
+  chip_call call;
+  for (uint32_t part = 0; part < CHIP_PARTS; part++) {
+    chip_call_make(&call, payload, part, &lane->pulse);
+    if (!call.kernel) continue;
+    call.args.core = chip_core_at(&executor->cores, cluster, part);
+    if (chip_call_kernel(executor, &call)) return 1;
+  }
+  return 0;
+}
+
+/* The thread may be another one than in the last run. */
+static void enter_lane(chip_lane *lane) {
+  int32_t thread = chip_guard_thread();
+  if (atomic_load_explicit(&lane->pulse.thread, memory_order_relaxed) != thread)
+    atomic_store_explicit(&lane->pulse.thread, thread, memory_order_relaxed);
+}
+
+static void count(_Atomic uint64_t *counter) {
+  /* relaxed: only the lane writes it, and the watchdog needs no more than a recent value */
+  atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
+                        memory_order_relaxed);
+}
+
+int chip_executor_run(chip_executor *executor, const task_call *task) {
+  const chip_payload *payload = task->payload;
+  chip_lane *lane = &executor->lanes[task->lane];
+  int failed;
+  enter_lane(lane);
+  count(&lane->pulse.begun);
+  if (may_wait(payload) || !chip_lease_ready(&executor->cores, &lane->lease))
+    failed = chip_waiting_begin(executor, lane, task);
+  else if (payload->mix)
+    failed = run_mixed(executor, lane, payload);
+  else
+    failed = run_single(executor, lane, payload);
+  if (failed != TASK_CALL_WAITS) count(&lane->pulse.ended);
+  return failed;
+}
+
+void chip_executor_idle(chip_executor *executor, uint32_t lane) {
+  chip_cores_give_lease(&executor->cores, &executor->lanes[lane].lease);
+}
+
+/* --- Life
+** -------------------------------------------------------------------------------------------------------- */
+
+baton_status chip_executor_open(chip_executor *executor, const device_platform *platform, uint32_t lanes,
+                                baton_error *err) {
+  *executor = (chip_executor){.count = lanes};
+  executor->lanes = base_calloc(lanes, sizeof *executor->lanes);
+  if (!executor->lanes) return base_out_of_memory(err, "the lanes of an engine");
+  chip_cores_open(&executor->cores, platform, lanes);
+  chip_guard_install();
+  return BATON_OK;
+}
+
+void chip_executor_close(chip_executor *executor) {
+  if (!executor->lanes) return;
+  for (uint32_t i = 0; i < executor->count; i++) chip_waiting_close(&executor->lanes[i]);
+  chip_cores_close(&executor->cores);
+  base_free(executor->lanes);
+}
+
+void chip_executor_begin(chip_executor *executor, const chip_failures *failures) {
+  for (uint32_t i = 0; i < executor->count; i++) chip_executor_idle(executor, i);
+  executor->failures = *failures;
+  atomic_store_explicit(&executor->expired, 0, memory_order_relaxed);
+}

@@ -1,0 +1,205 @@
+#include "chip/executor/watch.h"
+#include "base/clock.h"
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { LOOKS = 8 }; /* in the time that a run is given */
+
+static const int64_t longest_tick = 1000000000, shortest_tick = 1000000;
+
+static pthread_mutex_t users_lock = PTHREAD_MUTEX_INITIALIZER; /* of starting and ending the thread */
+static uint32_t users;
+static pthread_t thread;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards what follows */
+static pthread_cond_t changed;
+static chip_watched *first;
+static int64_t next_look; /* base_now; INT64_MAX: asleep until something begins */
+static int closing;
+
+static int64_t tick_of(const chip_watched *watched) {
+  int64_t tick = watched->timeout / LOOKS;
+  return tick < shortest_tick ? shortest_tick : tick > longest_tick ? longest_tick : tick;
+}
+
+/* How long the thread has been ready to run without a CPU, in ns; 0 where the system does not say. */
+static int64_t queued_time(int32_t number) {
+  char path[64], text[96];
+  snprintf(path, sizeof path, "/proc/self/task/%d/schedstat", (int)number);
+  int file = open(path, O_RDONLY | O_CLOEXEC);
+  if (file < 0) return 0;
+  ssize_t length = read(file, text, sizeof text - 1);
+  close(file);
+  if (length <= 0) return 0;
+  text[length] = 0;
+  const char *second = strchr(text, ' '); /* time on a CPU, time in the queue, times */
+  return second ? strtoll(second, NULL, 10) : 0;
+}
+
+static int64_t queued_of(const chip_pulse *pulse) {
+  int32_t number = atomic_load_explicit(&pulse->thread, memory_order_relaxed);
+  return number ? queued_time(number) : 0;
+}
+
+/* A task has begun on the lane and not ended. */
+static int is_occupied(const chip_pulse *pulse) {
+  return atomic_load_explicit(&pulse->begun, memory_order_relaxed) !=
+         atomic_load_explicit(&pulse->ended, memory_order_relaxed);
+}
+
+static uint64_t moves_of(const chip_executor *executor, int *occupied) {
+  uint64_t moves = 0;
+  *occupied = 0;
+  for (uint32_t i = 0; i < executor->count; i++) {
+    const chip_pulse *pulse = &executor->lanes[i].pulse;
+    moves += atomic_load_explicit(&pulse->begun, memory_order_relaxed);
+    moves += atomic_load_explicit(&pulse->ended, memory_order_relaxed);
+    *occupied |= is_occupied(pulse);
+  }
+  return moves;
+}
+
+/* The longest time that a thread of the run could not use since the last progress. */
+static int64_t time_in_queue(const chip_watched *watched) {
+  int64_t longest = 0;
+  for (uint32_t i = 0; i < watched->executor->count; i++) {
+    const chip_pulse *pulse = &watched->executor->lanes[i].pulse;
+    int64_t queued = is_occupied(pulse) ? queued_of(pulse) - watched->queued[i] : 0;
+    if (queued > longest) longest = queued;
+  }
+  return longest;
+}
+
+static void expire(const chip_watched *watched) {
+  chip_executor *executor = watched->executor;
+  atomic_store_explicit(&executor->stalled, watched->stalled, memory_order_relaxed);
+  atomic_store_explicit(&executor->expired, 1, memory_order_relaxed);
+  for (uint32_t i = 0; i < executor->count; i++) {
+    chip_pulse *pulse = &executor->lanes[i].pulse;
+    if (is_occupied(pulse))
+      chip_guard_condemn(pulse, atomic_load_explicit(&pulse->begun, memory_order_relaxed));
+  }
+}
+
+/* `elapsed` ns after the last look. */
+static void look(chip_watched *watched, int64_t elapsed) {
+  int occupied;
+  uint64_t moves = moves_of(watched->executor, &occupied);
+  if (moves != watched->moves || !occupied) {
+    watched->moves = moves;
+    watched->stalled = 0;
+    for (uint32_t i = 0; i < watched->executor->count; i++) {
+      const chip_pulse *pulse = &watched->executor->lanes[i].pulse;
+      if (is_occupied(pulse)) watched->queued[i] = queued_of(pulse);
+    }
+    return;
+  }
+  watched->stalled += elapsed;
+  if (watched->stalled >= watched->timeout && watched->stalled - time_in_queue(watched) >= watched->timeout)
+    expire(watched);
+}
+
+/* Looks at every run; returns when to look again. The lock is held. A process that was stopped has not
+** looked for long: such a time counts as two ticks. */
+static int64_t look_at_all(int64_t last) {
+  int64_t now = base_now(), next = INT64_MAX;
+  for (chip_watched *watched = first; watched; watched = watched->next) {
+    int64_t tick = tick_of(watched), elapsed = now - last;
+    look(watched, elapsed > 2 * tick ? 2 * tick : elapsed);
+    if (now + tick < next) next = now + tick;
+  }
+  return next;
+}
+
+static void sleep_until(int64_t moment) {
+  struct timespec until = {.tv_sec = moment / 1000000000, .tv_nsec = moment % 1000000000};
+  if (moment == INT64_MAX)
+    pthread_cond_wait(&changed, &lock);
+  else
+    pthread_cond_timedwait(&changed, &lock, &until);
+}
+
+static void *watch(void *unused) {
+  (void)unused;
+  int64_t last = base_now();
+  pthread_mutex_lock(&lock);
+  while (!closing) {
+    next_look = look_at_all(last);
+    last = base_now();
+    sleep_until(next_look);
+  }
+  pthread_mutex_unlock(&lock);
+  return NULL;
+}
+
+/* The thread takes no signals: they are for the program's own. */
+static int start(void) {
+  sigset_t all, before;
+  pthread_condattr_t monotonic;
+  pthread_condattr_init(&monotonic);
+  pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+  pthread_cond_init(&changed, &monotonic);
+  pthread_condattr_destroy(&monotonic);
+  closing = 0;
+  next_look = INT64_MAX;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  int failure = pthread_create(&thread, NULL, watch, NULL);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (failure)
+    pthread_cond_destroy(&changed);
+  else
+    pthread_setname_np(thread, "watch");
+  return failure;
+}
+
+baton_status chip_watch_open(baton_error *err) {
+  pthread_mutex_lock(&users_lock);
+  int failure = users == 0 ? start() : 0;
+  if (!failure) users++;
+  pthread_mutex_unlock(&users_lock);
+  if (!failure) return BATON_OK;
+  baton_error_set(err, BATON_RESOURCE_LIMIT, "the thread that watches over kernels could not start");
+  baton_error_text(err, BATON_FIELD_CAUSE, "%s", strerror(failure));
+  return BATON_RESOURCE_LIMIT;
+}
+
+static void stop(void) {
+  pthread_mutex_lock(&lock);
+  closing = 1;
+  pthread_cond_signal(&changed);
+  pthread_mutex_unlock(&lock);
+  pthread_join(thread, NULL);
+  pthread_cond_destroy(&changed);
+}
+
+void chip_watch_close(void) {
+  pthread_mutex_lock(&users_lock);
+  if (--users == 0) stop();
+  pthread_mutex_unlock(&users_lock);
+}
+
+void chip_watch_begin(chip_watched *watched, int64_t timeout) {
+  watched->timeout = timeout;
+  watched->stalled = 0;
+  watched->moves = UINT64_MAX; /* the first look finds progress */
+  pthread_mutex_lock(&lock);
+  watched->next = first;
+  first = watched;
+  int64_t wanted = base_now() + tick_of(watched);
+  if (wanted < next_look) pthread_cond_signal(&changed);
+  pthread_mutex_unlock(&lock);
+}
+
+void chip_watch_end(chip_watched *watched) {
+  pthread_mutex_lock(&lock);
+  chip_watched **link = &first;
+  while (*link != watched) link = &(*link)->next;
+  *link = watched->next;
+  pthread_mutex_unlock(&lock);
+}

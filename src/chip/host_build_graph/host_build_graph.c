@@ -1,0 +1,56 @@
+/* The runtime that builds the whole graph on the host, on the thread that submits, keeps it, and lets the device run it. A
+** run whose building would look at the same runs the kept graph, without calling the orchestration. */
+#include "base/memory.h"
+#include "chip/kept.h"
+#include "chip/orchestrator.h"
+#include "chip/runtime.h"
+
+static const char full_hint[] =
+    "host_build_graph holds every task and intermediate of a graph until it is launched";
+
+static int accepts(const baton_program *program) { return chip_program_orchestrate(program) != NULL; }
+
+/* Builds the graph and captures it. After a failure what was submitted is dropped unrun. */
+static baton_status build(baton_run *run, chip_kept *kept, baton_error *err) {
+  chip_looks looks;
+  if (!chip_looks_open(&looks, &run->bindings)) return base_out_of_memory(err, "the arguments of a graph");
+  task_engine_begin(run->engine->tasks, 1);
+  baton_status status = chip_orchestrate(run->engine, &run->bindings, 1, &looks, full_hint, err);
+  if (status == BATON_OK)
+    status = chip_kept_capture(kept, run->engine, &run->bindings, &looks, chip_program_keeps(run->program),
+                               &run->graph, err);
+  else
+    chip_looks_close(&looks);
+  if (status == BATON_OK) return BATON_OK;
+  task_engine_cancel(run->engine->tasks);
+  (void)task_engine_finish(run->engine->tasks);
+  return status;
+}
+
+static baton_status prepare(baton_run *run, baton_error *err) {
+  chip_kept *kept = chip_program_kept(run->program);
+  BATON_TRY(chip_kept_take(kept, run->engine, &run->bindings, &run->graph, err));
+  run->replayed = run->graph != NULL;
+  if (!run->graph) BATON_TRY(build(run, kept, err));
+  task_graph_begin(chip_kept_graph_of(run->graph), run->engine->tasks);
+  return BATON_OK;
+}
+
+static void finish(baton_run *run) {
+  if (run->graph) chip_kept_give(chip_program_kept(run->program), run->graph);
+  run->graph = NULL;
+}
+
+static void execute(baton_run *run, uint32_t lane) {
+  if (lane == 0)
+    (void)task_engine_finish(run->engine->tasks);
+  else
+    task_engine_work(run->engine->tasks, lane);
+}
+
+const chip_runtime chip_host_build_graph = {.name = "host_build_graph",
+                                            .accepts = accepts,
+                                            .default_window = 1 << 18,
+                                            .prepare = prepare,
+                                            .execute = execute,
+                                            .finish = finish};

@@ -1,0 +1,47 @@
+/* chip/kept.h - the graphs of a program that were built on the host and are kept for its next runs.
+**
+** A kept graph is run by one run at a time; a run that finds its graph taken builds another. The program owns the list
+** and frees it; a graph that is in use when it leaves the list is freed when its run gives it back. */
+#ifndef CHIP_KEPT_H
+#define CHIP_KEPT_H
+
+#include "chip/engine.h"
+#include "chip/looks.h"
+#include "task/graph.h"
+#include <pthread.h>
+
+enum { CHIP_KEPT_GRAPHS = 8 };
+
+typedef struct chip_kept_graph chip_kept_graph;
+
+typedef struct chip_kept {
+  pthread_mutex_t lock;
+  chip_kept_graph *graphs; /* the latest used first */
+  uint32_t count;
+} chip_kept;
+
+void chip_kept_open(chip_kept *kept);
+/* No run may use a graph. */
+void chip_kept_close(chip_kept *kept);
+
+/* Drops every graph. */
+void chip_kept_forget(chip_kept *kept);
+
+/* A graph that was built on such an engine, from the same: taken for this run and fitted to its addresses and opaque
+** scalars. NULL in *out if there is none. `out_of_range`: an opaque scalar does not fit its kernel any more. */
+BATON_MUST_CHECK baton_status chip_kept_take(chip_kept *kept, const chip_engine *engine,
+                                             const chip_bindings *bindings, chip_kept_graph **out,
+                                             baton_error *err);
+
+/* Captures the held run of `engine`, taken for this run. Takes over `looks`, also on failure. With `keep` 0 it does not
+** go into the list. */
+BATON_MUST_CHECK baton_status chip_kept_capture(chip_kept *kept, chip_engine *engine,
+                                                const chip_bindings *bindings, chip_looks *looks, int keep,
+                                                chip_kept_graph **out, baton_error *err);
+
+task_graph *chip_kept_graph_of(chip_kept_graph *graph);
+
+/* Ends the use of a graph by a run. */
+void chip_kept_give(chip_kept *kept, chip_kept_graph *graph);
+
+#endif

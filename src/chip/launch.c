@@ -1,0 +1,321 @@
+/* From a call of run or submit to the end of the run. */
+#include "base/clock.h"
+#include "base/futex.h"
+#include "base/memory.h"
+#include "chip/runtime.h"
+#include "chip/worker.h"
+
+enum { DEFAULT_DEP_POOL = 1 << 16, DEFAULT_TIMEOUT = 10 /* s */ };
+
+static const uint64_t default_heap = UINT64_C(256) << 20;
+
+/* --- Settings ------------------------------------------------------------------------------------------- */
+
+static baton_config merge(const baton_config *base, const baton_config *over) {
+  baton_config config = *base;
+  if (!over) return config;
+  if (over->ring_task_window) config.ring_task_window = over->ring_task_window;
+  if (over->ring_heap) config.ring_heap = over->ring_heap;
+  if (over->ring_dep_pool) config.ring_dep_pool = over->ring_dep_pool;
+  if (over->runtime) config.runtime = over->runtime;
+  if (over->deadline != 0) config.deadline = over->deadline;
+  if (over->timeout != 0) config.timeout = over->timeout;
+  return config;
+}
+
+static baton_status check_config(const baton_config *config, baton_error *err) {
+  if (config->ring_task_window > 1u << 24)
+    return baton_error_set(err, BATON_OUT_OF_RANGE, "ring_task_window: at most %u tasks, got %u", 1u << 24,
+                           config->ring_task_window);
+  if (config->ring_dep_pool > 1u << 28)
+    return baton_error_set(err, BATON_OUT_OF_RANGE, "ring_dep_pool: at most %u edges, got %u", 1u << 28,
+                           config->ring_dep_pool);
+  if (!(config->deadline >= 0))
+    return baton_error_set(err, BATON_INVALID_ARGUMENT, "deadline: seconds, 0 or more, expected, got %g",
+                           config->deadline);
+  if (!(config->timeout >= 0))
+    return baton_error_set(err, BATON_INVALID_ARGUMENT, "timeout: seconds, 0 or more, expected, got %g",
+                           config->timeout);
+  return BATON_OK;
+}
+
+static chip_sizes sizes_of(const baton_worker *worker, const baton_config *config,
+                           const chip_runtime *runtime) {
+  uint32_t dep_pool = config->ring_dep_pool ? config->ring_dep_pool : DEFAULT_DEP_POOL;
+  return (chip_sizes){.lanes = device_threads(worker->dev),
+                      .window = config->ring_task_window ? config->ring_task_window : runtime->default_window,
+                      .dep_pool = dep_pool,
+                      .heap = config->ring_heap ? config->ring_heap : default_heap};
+}
+
+/* --- Runs that share host memory ------------------------------------------------------------------------ */
+
+/* The unfinished runs of all workers whose outputs are still to come. */
+static pthread_mutex_t pending_lock = PTHREAD_MUTEX_INITIALIZER;
+static baton_run *pending;
+
+/* The run has done with host memory: it wrote its outputs, or it never will. Legal when it was not
+** pending. */
+static void end_pending(baton_run *run) {
+  pthread_mutex_lock(&pending_lock);
+  baton_run **link = &pending;
+  while (*link && *link != run) link = &(*link)->next_pending;
+  if (*link) *link = run->next_pending;
+  pthread_mutex_unlock(&pending_lock);
+  chip_bindings_end(&run->bindings, run->failure.code ? &run->failure : NULL);
+}
+
+/* A pending run that uses the same host memory, held; NULL: there is none, and `run` is pending now
+** itself. */
+static baton_run *find_conflict(baton_run *run) {
+  pthread_mutex_lock(&pending_lock);
+  baton_run *other = pending;
+  while (other && !chip_bindings_conflict(&other->bindings, &run->bindings)) other = other->next_pending;
+  if (other) {
+    chip_run_hold(other);
+  } else {
+    run->next_pending = pending;
+    pending = run;
+  }
+  pthread_mutex_unlock(&pending_lock);
+  return other;
+}
+
+/* A run that touches host memory of an unfinished one waits for it: its inputs are taken now, not later.
+** Inputs that a failed run should have written are refused. */
+static baton_status await_conflicts(baton_run *run, baton_error *err) {
+  baton_run *other;
+  while ((other = find_conflict(run)) != NULL) {
+    baton_status status = chip_inside_run(other) ? chip_inside_error("submit", err) : BATON_OK;
+    if (status == BATON_OK) {
+      chip_run_await(other, INT64_MAX);
+    }
+    chip_run_release(other);
+    if (status != BATON_OK) return status;
+  }
+  BATON_TRY(chip_bindings_check_inputs(&run->bindings, err));
+  chip_bindings_begin(&run->bindings);
+  return BATON_OK;
+}
+
+/* --- The end -------------------------------------------------------------------------------------------- */
+
+/* A kernel that was left by force may have left anything behind. */
+static void report_failure(void *context, const baton_error *failure) {
+  chip_run_fail(context, failure);
+  if (failure->code == BATON_KERNEL_CRASH || failure->code == BATON_OP_TIMEOUT) chip_worker_lose(context);
+}
+static void first_failure(void *context, baton_error *out) { chip_run_failure(context, out); }
+
+/* A cancellation that comes now comes too late. */
+static void refuse_cancellation(baton_run *run) {
+  pthread_mutex_lock(&run->worker->lock);
+  run->settled = 1;
+  pthread_mutex_unlock(&run->worker->lock);
+}
+
+/* The first cause wins; a run that was cancelled before anything failed says so. */
+static void settle(baton_run *run) {
+  baton_error failure = {0};
+  refuse_cancellation(run);
+  if (!run->failure.code && atomic_load_explicit(&run->cancelled, memory_order_relaxed)) {
+    baton_error_set(&failure, BATON_CANCELLED, "%s: the run was cancelled", baton_program_name(run->program));
+    chip_run_fail(run, &failure);
+  }
+  if (!run->failure.code && chip_bindings_download(&run->bindings, &failure) != BATON_OK)
+    chip_run_fail(run, &failure);
+  baton_error_clear(&failure);
+}
+
+/* Out of the list of the worker; the engine is the run's no more. */
+static void forget_run(baton_worker *worker, baton_run *run, const task_counts *counts) {
+  chip_engine *engine = run->engine;
+  pthread_mutex_lock(&worker->lock);
+  baton_run **link = &worker->unfinished;
+  while (*link && *link != run) link = &(*link)->next;
+  if (*link) *link = run->next;
+  chip_stats_add(worker, run, counts);
+  run->engine = NULL;
+  pthread_mutex_unlock(&worker->lock);
+  chip_worker_give_engine(worker, engine);
+}
+
+/* On the device, after the last lane: copies back, gives everything back, ends the run. */
+static void finish_run(void *context, baton_status status) {
+  baton_run *run = context;
+  task_counts counts;
+  task_engine_counts(run->engine->tasks, &counts);
+  int64_t end = base_now();
+  run->timing.device = (double)(end - run->launched) / 1e3;
+  run->timing.tasks = counts.tasks;
+  if (status != BATON_OK) {
+    atomic_store_explicit(&run->cancelled, 1, memory_order_relaxed);
+    atomic_store_explicit(&run->turn, CHIP_TURN_MISSED, memory_order_release);
+    base_futex_wake(&run->turn, 1);
+    (void)task_engine_finish(run->engine->tasks); /* never begun: its tasks end unrun */
+  }
+  settle(run);
+  end_pending(run);
+  chip_bindings_unload(&run->bindings);
+  if (!run->failure.code) chip_bindings_close(&run->bindings);
+  run->timing.host = (double)(base_now() - run->begun) / 1e3;
+  forget_run(run->worker, run, &counts);
+  if (run->runtime->finish) run->runtime->finish(run);
+  chip_run_end(run);
+  chip_run_release(run);
+}
+
+/* --- The beginning -------------------------------------------------------------------------------------- */
+
+static void execute_lane(void *context, uint32_t lane) {
+  baton_run *run = context;
+  chip_inside frame;
+  if (lane == 0) atomic_store_explicit(&run->started, 1, memory_order_relaxed);
+  chip_inside_begin(&frame, run);
+  if (lane == 0) chip_engine_watch(run->engine, run->timeout);
+  run->runtime->execute(run, lane);
+  if (lane == 0) chip_engine_unwatch(run->engine);
+  chip_inside_end(&frame);
+}
+
+static baton_status prepare(baton_run *run, const baton_value *values, uint32_t nvalues,
+                            const baton_config *config, baton_error *err) {
+  baton_worker *worker = run->worker;
+  chip_inside frame;
+  BATON_TRY(chip_bindings_open(&run->bindings, worker, run->program, values, nvalues, err));
+  BATON_TRY(await_conflicts(run, err));
+  chip_sizes sizes = sizes_of(worker, config, run->runtime);
+  BATON_TRY(chip_worker_take_engine(worker, &sizes, &run->engine, err));
+  chip_engine_begin(run->engine,
+                    &(chip_failures){.context = run, .report = report_failure, .first = first_failure});
+  int64_t begin = base_now();
+  BATON_TRY(chip_bindings_upload(&run->bindings, err));
+  chip_inside_begin(&frame, run);
+  baton_status status = run->runtime->prepare(run, err);
+  chip_inside_end(&frame);
+  run->timing.orchestration = (double)(base_now() - begin) / 1e3;
+  return status;
+}
+
+/* Into the list of the worker and onto the stream; worker->lock is held. */
+static baton_status enlist(baton_worker *worker, baton_run *run, baton_error *err) {
+  if (worker->closed) return baton_error_set(err, BATON_CLOSED, "the worker is closed");
+  if (worker->lost) return chip_worker_lost_error(worker, err);
+  chip_run_hold(run);
+  run->number = ++worker->run_count;
+  run->launched = base_now();
+  run->next = worker->unfinished;
+  worker->unfinished = run;
+  baton_status status = device_launch_on(worker->dev, DEVICE_STREAM_CORES, &run->launch, err);
+  if (status == BATON_OK) return BATON_OK;
+  worker->unfinished = run->next;
+  chip_run_release(run); /* not the last hold: the caller has his */
+  return status;
+}
+
+/* From here on the run ends on the device, unless the launch is refused. */
+static baton_status launch(baton_worker *worker, baton_run *run, baton_error *err) {
+  run->launch = (device_launch){
+      .run = execute_lane, .done = finish_run, .context = run, .lanes = run->engine->sizes.lanes};
+  pthread_mutex_lock(&worker->lock);
+  baton_status status = enlist(worker, run, err);
+  pthread_mutex_unlock(&worker->lock);
+  if (status == BATON_OK) return BATON_OK;
+  task_engine_cancel(run->engine->tasks);
+  (void)task_engine_finish(run->engine->tasks);
+  if (run->runtime->finish) run->runtime->finish(run);
+  return status;
+}
+
+static baton_status build(baton_run *run, baton_error *err) {
+  chip_inside frame;
+  if (!run->runtime->build) return BATON_OK;
+  chip_inside_begin(&frame, run);
+  baton_status status = run->runtime->build(run, err);
+  chip_inside_end(&frame);
+  if (status == BATON_OK) return BATON_OK;
+  chip_run_await(run, INT64_MAX); /* it ends by itself */
+  chip_run_told(run);
+  return status;
+}
+
+/* The caller is inside the worker. */
+static baton_status submit(baton_worker *worker, baton_program *program, const baton_value *values,
+                           uint32_t nvalues, const baton_config *config, baton_run **out, baton_error *err) {
+  const chip_runtime *runtime;
+  baton_run *run;
+  BATON_TRY(check_config(config, err));
+  BATON_TRY(baton_program_compile(program, err));
+  BATON_TRY(chip_runtime_find(config->runtime, program, &runtime, err));
+  BATON_TRY(chip_run_create(worker, program, &run, err));
+  run->runtime = runtime;
+  run->timeout = (int64_t)((config->timeout > 0 ? config->timeout : DEFAULT_TIMEOUT) * 1e9);
+  pthread_mutex_lock(&worker->lock);
+  chip_registry_upload(&worker->registry, program);
+  pthread_mutex_unlock(&worker->lock);
+  baton_status status = prepare(run, values, nvalues, config, err);
+  if (status == BATON_OK) status = launch(worker, run, err);
+  if (status == BATON_OK && (status = build(run, err)) == BATON_OK) {
+    *out = run;
+    return BATON_OK;
+  }
+  end_pending(run);
+  if (run->engine) chip_worker_give_engine(worker, run->engine);
+  run->engine = NULL;
+  chip_run_release(run);
+  return status;
+}
+
+static baton_status enter_and_submit(baton_worker *worker, const char *what, baton_program *program,
+                                     const baton_value *values, uint32_t nvalues, const baton_config *config,
+                                     baton_run **out, baton_error *err) {
+  *out = NULL;
+  BATON_TRY(chip_worker_enter(worker, what, err));
+  baton_status status = submit(worker, program, values, nvalues, config, out, err);
+  chip_worker_leave(worker);
+  return status;
+}
+
+baton_status baton_worker_submit(baton_worker *worker, baton_program *program, const baton_value *values,
+                                 uint32_t nvalues, const baton_config *config, baton_run **out,
+                                 baton_error *err) {
+  baton_config merged = merge(&worker->config, config);
+  return enter_and_submit(worker, "submit", program, values, nvalues, &merged, out, err);
+}
+
+int chip_worker_cancel(baton_run *run) {
+  if (baton_run_done(run)) return 0;
+  baton_worker *worker = run->worker;
+  pthread_mutex_lock(&worker->lock);
+  const baton_run *found = worker->unfinished;
+  while (found && found != run) found = found->next;
+  int cancels = found && !run->settled;
+  if (cancels) chip_run_cancel(run);
+  pthread_mutex_unlock(&worker->lock);
+  return cancels;
+}
+
+/* Waits until the deadline of the run, then cancels it; one that ended well just then has ended well. */
+static baton_status await_run(baton_run *run, double deadline, baton_error *err) {
+  int over = 0;
+  double left = deadline > 0 ? deadline - (double)(base_now() - run->begun) / 1e9 : -1;
+  baton_status status = baton_run_wait(run, deadline > 0 && left < 0 ? 0 : left, &over, err);
+  if (over || status != BATON_OK) return status;
+  int cancelled = baton_run_cancel(run);
+  status = baton_run_wait(run, -1, &over, err);
+  if (!cancelled || status != BATON_CANCELLED) return status;
+  return baton_error_set(err, BATON_TIMEOUT, "%s: not over after the deadline of %g s, and cancelled",
+                         baton_program_name(run->program), deadline);
+}
+
+baton_status baton_worker_run(baton_worker *worker, baton_program *program, const baton_value *values,
+                              uint32_t nvalues, const baton_config *config, baton_timing *timing,
+                              baton_error *err) {
+  baton_run *run;
+  baton_config merged = merge(&worker->config, config);
+  BATON_TRY(enter_and_submit(worker, "run", program, values, nvalues, &merged, &run, err));
+  baton_status status = await_run(run, merged.deadline, err);
+  if (timing) *timing = baton_run_timing(run);
+  baton_run_close(run);
+  return status;
+}

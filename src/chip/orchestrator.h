@@ -1,0 +1,31 @@
+/* chip/orchestrator.h - the calls of baton/orchestration.h over a task engine; the same for every graph runtime.
+**
+** Lives for one run, on the thread that owns the engine. The first failure is kept; every call after it is a no-op. */
+#ifndef CHIP_ORCHESTRATOR_H
+#define CHIP_ORCHESTRATOR_H
+
+#include "chip/binding.h"
+#include "chip/engine.h"
+
+typedef struct chip_orchestrator {
+  baton_orch base; /* first: what the user is handed */
+  chip_engine *engine;
+  const chip_bindings *bindings;
+  const char *full_hint; /* what to do when a resource is full, in the words of the runtime */
+  int held;              /* no task runs before the orchestration has returned */
+  baton_error failure;   /* code BATON_OK: none */
+  struct chip_looks
+      *looks; /* what the orchestration looked at, for a graph that is kept; NULL: nobody wants to know */
+  uint32_t first_scope; /* number of the run's own scope */
+  chip_value *values;   /* scratch for one submit, `room` of each */
+  task_access *accesses;
+  uint32_t room;
+} chip_orchestrator;
+
+/* Runs the orchestration of the bindings' program over them; their run task_engine_begin has started. The
+** failure of the orchestration goes to `err`. */
+BATON_MUST_CHECK baton_status chip_orchestrate(chip_engine *engine, const chip_bindings *bindings, int held,
+                                               struct chip_looks *looks, const char *full_hint,
+                                               baton_error *err);
+
+#endif

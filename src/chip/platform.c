@@ -1,0 +1,23 @@
+#include "device/device.h"
+#include <baton/platform.h>
+#include <stddef.h>
+
+const char *baton_platform_name(uint32_t index) {
+  const device_platform *platform = device_platforms(index);
+  return platform ? platform->name : NULL;
+}
+
+baton_status baton_platform_describe(const char *name, baton_platform *out, baton_error *err) {
+  device *dev;
+  BATON_TRY(device_open(&(device_options){.platform = name}, &dev, err));
+  const device_platform *platform = device_platform_of(dev);
+  *out = (baton_platform){.name = platform->name,
+                          .clusters = platform->clusters,
+                          .aic_per_cluster = platform->aic_per_cluster,
+                          .aiv_per_cluster = platform->aiv_per_cluster,
+                          .control_threads = platform->control_threads,
+                          .clock_hz = platform->clock_hz,
+                          .memory = device_memory(dev),
+                          .threads = device_threads(dev)};
+  return device_close(dev, INT64_MAX, NULL, err);
+}

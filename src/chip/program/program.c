@@ -1,0 +1,347 @@
+#include "chip/program/program.h"
+#include "base/atomic.h"
+#include "base/memory.h"
+#include "chip/kept.h"
+#include "chip/program/arena.h"
+#include "chip/program/compile.h"
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static _Atomic uint32_t kernel_count; /* made in this process */
+
+/* A kernel, and what it takes to get its function. */
+typedef struct program_kernel {
+  chip_kernel shown; /* first: chip_program_kernel hands it out */
+  chip_signature *signature;
+  chip_unit unit; /* without source, code and object: a function of this process */
+  chip_library *library;
+} program_kernel;
+
+struct baton_program {
+  _Atomic uint32_t holds;
+  _Atomic int compiled;
+  pthread_mutex_t lock; /* of the compilation */
+  chip_arena arena;     /* texts, kernels, units */
+  const char *name, *directory;
+  chip_signature *signature;
+  program_kernel *kernels;
+  uint32_t *by_name; /* numbers of the kernels, sorted by name */
+  uint32_t nkernels;
+  int graph, rebuild;
+  baton_orchestrate orchestrate;
+  chip_unit orchestration;
+  chip_library *library;
+  chip_kept kept;
+};
+
+/* ---- checking the options ---- */
+
+/* "source and code": which of several alternatives are given. Returns how many. */
+static int given(const char *const *names, const int *set, int count, char *text, size_t size) {
+  int found = 0;
+  snprintf(text, size, "none");
+  for (int i = 0, length = 0; i < count; i++)
+    if (set[i] && length < (int)size)
+      length += snprintf(text + length, size - (size_t)length, "%s%s", found++ ? " and " : "", names[i]);
+  return found;
+}
+
+static baton_status check_kernel(const char *program, const baton_kernel_options *kernel, uint32_t i,
+                                 baton_error *err) {
+  static const char *const names[] = {"source", "code", "object", "function"};
+  const int set[] = {kernel->source != NULL, kernel->code != NULL, kernel->object != NULL,
+                     kernel->function != NULL};
+  char text[64];
+  if (!kernel->name || !kernel->name[0])
+    return baton_error_set(err, BATON_INVALID_ARGUMENT, "%s: kernel %u has no name", program, i + 1);
+  if (kernel->core != BATON_AIC && kernel->core != BATON_AIV)
+    return baton_error_set(err, BATON_INVALID_ARGUMENT,
+                           "%s: kernel %s: core must be aic (%d) or aiv (%d), got %d", program, kernel->name,
+                           BATON_AIC, BATON_AIV, (int)kernel->core);
+  if (given(names, set, 4, text, sizeof text) != 1)
+    return baton_error_set(err, BATON_INVALID_ARGUMENT,
+                           "%s: kernel %s: exactly one of source, code, object and function expected, got %s",
+                           program, kernel->name, text);
+  return BATON_OK;
+}
+
+static baton_status check_options(const baton_program_options *options, baton_error *err) {
+  static const char *const names[] = {"orchestrate", "orchestration_source", "orchestration_code",
+                                      "orchestration_object"};
+  char text[96];
+  if (!options || !options->name || !options->name[0])
+    return baton_error_set(err, BATON_INVALID_ARGUMENT, "a program needs a name");
+  const int set[] = {options->orchestrate != NULL, options->orchestration_source != NULL,
+                     options->orchestration_code != NULL, options->orchestration_object != NULL};
+  if (given(names, set, 4, text, sizeof text) != 1)
+    return baton_error_set(err, BATON_INVALID_ARGUMENT,
+                           "%s: exactly one of orchestrate, orchestration_source, orchestration_code and "
+                           "orchestration_object expected, got %s",
+                           options->name, text);
+  if (options->nkernels > 0 && !options->kernels)
+    return baton_error_set(err, BATON_INVALID_ARGUMENT, "%s: %u kernels announced, none given", options->name,
+                           options->nkernels);
+  for (uint32_t i = 0; i < options->nkernels; i++)
+    BATON_TRY(check_kernel(options->name, &options->kernels[i], i, err));
+  return BATON_OK;
+}
+
+/* ---- creating ---- */
+
+/* Relative paths are resolved when a kernel compiles, the working directory may have changed by then. */
+static baton_status set_directory(baton_program *program, const char *directory, baton_error *err) {
+  if (directory && directory[0] == '/') {
+    program->directory = chip_arena_text(&program->arena, directory);
+    return BATON_OK;
+  }
+  char *here = getcwd(NULL, 0);
+  if (!here)
+    return baton_error_set(err, errno == ENOMEM ? BATON_OUT_OF_MEMORY : BATON_IO_ERROR,
+                           "%s: no working directory: %s", program->name, strerror(errno));
+  size_t size = strlen(here) + (directory ? strlen(directory) : 0) + 2;
+  char *path = chip_arena_alloc(&program->arena, size);
+  if (path) snprintf(path, size, "%s%s%s", here, directory ? "/" : "", directory ? directory : "");
+  free(here);
+  program->directory = path;
+  return BATON_OK;
+}
+
+/* Copies texts that are the same for every unit of the program. */
+static chip_unit common_unit(const baton_program *program, const char *const *const *shared) {
+  return (chip_unit){
+      .directory = program->directory, .cflags = {shared[0]}, .include = {shared[1]}, .libs = {shared[2]}};
+}
+
+static baton_status create_kernel(baton_program *program, const baton_kernel_options *options,
+                                  const chip_unit *common, program_kernel *kernel, baton_error *err) {
+  chip_arena *arena = &program->arena;
+  size_t size = strlen(program->name) + strlen(options->name) + sizeof ": kernel ";
+  char *who = chip_arena_alloc(arena, size);
+  if (who) snprintf(who, size, "%s: kernel %s", program->name, options->name);
+  const char *name = chip_arena_text(arena, options->name);
+  kernel->shown = (chip_kernel){.name = name,
+                                .who = who,
+                                .core = options->core,
+                                .strided = options->strided,
+                                .waits = options->waits,
+                                .local = options->function != NULL,
+                                .number = atomic_fetch_add_explicit(&kernel_count, 1, memory_order_relaxed),
+                                .function = options->function};
+  kernel->unit = *common;
+  kernel->unit.who = who;
+  kernel->unit.kernel = name;
+  kernel->unit.source = chip_arena_text(arena, options->source);
+  kernel->unit.code = chip_arena_text(arena, options->code);
+  kernel->unit.code_file = chip_arena_text(arena, options->code_file);
+  kernel->unit.code_line = options->code_line;
+  kernel->unit.object = chip_arena_text(arena, options->object);
+  kernel->unit.entry = options->entry ? chip_arena_text(arena, options->entry) : name;
+  kernel->unit.cflags[1] = chip_arena_texts(arena, options->cflags);
+  kernel->unit.include[1] = chip_arena_texts(arena, options->include);
+  kernel->unit.libs[1] = chip_arena_texts(arena, options->libs);
+  if (arena->failed) return base_out_of_memory(err, "a program");
+  if (!options->params) return BATON_OK;
+  BATON_TRY(chip_signature_create(who, options->params, options->nparams, &kernel->signature, err));
+  kernel->shown.signature = kernel->signature;
+  return BATON_OK;
+}
+
+static void create_orchestration(baton_program *program, const baton_program_options *options,
+                                 const chip_unit *common) {
+  chip_arena *arena = &program->arena;
+  chip_unit *unit = &program->orchestration;
+  program->graph = options->graph;
+  program->orchestrate = options->orchestrate;
+  *unit = *common;
+  unit->who = program->name;
+  unit->source = chip_arena_text(arena, options->orchestration_source);
+  unit->code = chip_arena_text(arena, options->orchestration_code);
+  unit->code_file = chip_arena_text(arena, options->orchestration_code_file);
+  unit->code_line = options->orchestration_code_line;
+  unit->object = chip_arena_text(arena, options->orchestration_object);
+  unit->entry =
+      options->orchestration_entry ? chip_arena_text(arena, options->orchestration_entry) : program->name;
+  unit->cflags[1] = chip_arena_texts(arena, options->orchestration_cflags);
+  unit->include[1] = chip_arena_texts(arena, options->orchestration_include);
+  unit->libs[1] = chip_arena_texts(arena, options->orchestration_libs);
+}
+
+static int order_by_name(const void *a, const void *b, void *kernels) {
+  const program_kernel *all = kernels;
+  return strcmp(all[*(const uint32_t *)a].shown.name, all[*(const uint32_t *)b].shown.name);
+}
+
+static baton_status sort_kernels(baton_program *program, baton_error *err) {
+  for (uint32_t i = 0; i < program->nkernels; i++) program->by_name[i] = i;
+  if (program->nkernels > 0)
+    qsort_r(program->by_name, program->nkernels, sizeof *program->by_name, order_by_name, program->kernels);
+  for (uint32_t i = 1; i < program->nkernels; i++) {
+    const char *name = program->kernels[program->by_name[i]].shown.name;
+    if (strcmp(program->kernels[program->by_name[i - 1]].shown.name, name) == 0)
+      return baton_error_set(err, BATON_INVALID_ARGUMENT, "%s: two kernels are called '%s'", program->name,
+                             name);
+  }
+  return BATON_OK;
+}
+
+/* Fills a program in; what is half made, baton_program_close takes apart. */
+static baton_status fill(baton_program *program, const baton_program_options *options, baton_error *err) {
+  chip_arena *arena = &program->arena;
+  program->name = chip_arena_text(arena, options->name);
+  BATON_TRY(program->name ? set_directory(program, options->directory, err)
+                          : base_out_of_memory(err, "a program"));
+  const char *const *shared[] = {chip_arena_texts(arena, options->cflags),
+                                 chip_arena_texts(arena, options->include),
+                                 chip_arena_texts(arena, options->libs)};
+  program->kernels = chip_arena_alloc(arena, options->nkernels * sizeof *program->kernels);
+  program->by_name = chip_arena_alloc(arena, options->nkernels * sizeof *program->by_name);
+  chip_unit common = common_unit(program, shared);
+  create_orchestration(program, options, &common);
+  if (arena->failed) return base_out_of_memory(err, "a program");
+  if (options->params)
+    BATON_TRY(
+        chip_signature_create(program->name, options->params, options->nparams, &program->signature, err));
+  for (uint32_t i = 0; i < options->nkernels; i++, program->nkernels++)
+    BATON_TRY(create_kernel(program, &options->kernels[i], &common, &program->kernels[i], err));
+  return sort_kernels(program, err);
+}
+
+baton_status baton_program_create(const baton_program_options *options, baton_program **out,
+                                  baton_error *err) {
+  *out = NULL;
+  BATON_TRY(check_options(options, err));
+  baton_program *program = base_calloc(1, sizeof *program);
+  if (!program) return base_out_of_memory(err, "a program");
+  atomic_init(&program->holds, 1);
+  pthread_mutex_init(&program->lock, NULL);
+  chip_kept_open(&program->kept);
+  program->rebuild = options->rebuild;
+  baton_status status = fill(program, options, err);
+  if (status == BATON_OK)
+    *out = program;
+  else
+    baton_program_close(program);
+  return status;
+}
+
+baton_program *chip_program_hold(baton_program *program) {
+  atomic_fetch_add_explicit(&program->holds, 1, memory_order_relaxed);
+  return program;
+}
+
+void baton_program_close(baton_program *program) {
+  if (!program || atomic_fetch_sub_explicit(&program->holds, 1, memory_order_acq_rel) != 1) return;
+  for (uint32_t i = 0; i < program->nkernels; i++) {
+    chip_library_close(program->kernels[i].library);
+    chip_signature_free(program->kernels[i].signature);
+  }
+  chip_library_close(program->library);
+  chip_signature_free(program->signature);
+  chip_kept_close(&program->kept);
+  pthread_mutex_destroy(&program->lock);
+  chip_arena_free(&program->arena);
+  base_free(program);
+}
+
+/* ---- compiling ---- */
+
+static baton_status compile_kernel(program_kernel *kernel, baton_error *err) {
+  union {
+    void *address;
+    baton_kernel_function function;
+  } found;
+  if (kernel->shown.function) return BATON_OK;
+  BATON_TRY(chip_unit_load(&kernel->unit, &kernel->library, &found.address, err));
+  kernel->shown.function = found.function;
+  return BATON_OK;
+}
+
+static baton_status compile_orchestration(baton_program *program, baton_error *err) {
+  union {
+    void *address;
+    baton_orchestrate function;
+  } found;
+  if (program->orchestrate) return BATON_OK;
+  BATON_TRY(chip_unit_load(&program->orchestration, &program->library, &found.address, err));
+  program->orchestrate = found.function;
+  return BATON_OK;
+}
+
+static baton_status compile_all(baton_program *program, baton_error *err) {
+  for (uint32_t i = 0; i < program->nkernels; i++) BATON_TRY(compile_kernel(&program->kernels[i], err));
+  BATON_TRY(compile_orchestration(program, err));
+  atomic_store_explicit(&program->compiled, 1, memory_order_release);
+  return BATON_OK;
+}
+
+baton_status baton_program_compile(baton_program *program, baton_error *err) {
+  if (atomic_load_explicit(&program->compiled, memory_order_acquire)) return BATON_OK;
+  pthread_mutex_lock(&program->lock);
+  baton_status status = compile_all(program, err);
+  pthread_mutex_unlock(&program->lock);
+  return status;
+}
+
+/* ---- what others see ---- */
+
+const char *baton_program_name(const baton_program *program) { return program->name; }
+const chip_signature *chip_program_signature(const baton_program *program) { return program->signature; }
+baton_orchestrate chip_program_orchestrate(const baton_program *program) { return program->orchestrate; }
+int chip_program_is_graph(const baton_program *program) { return program->graph; }
+struct chip_kept *chip_program_kept(baton_program *program) {
+  return &program->kept;
+}
+int chip_program_keeps(const baton_program *program) { return !program->rebuild; }
+void baton_program_forget(baton_program *program) { chip_kept_forget(&program->kept); }
+uint32_t chip_program_kernel_count(const baton_program *program) { return program->nkernels; }
+
+int chip_program_is_local(const baton_program *program) {
+  const chip_unit *unit = &program->orchestration;
+  int local = !unit->source && !unit->code && !unit->object;
+  for (uint32_t i = 0; i < program->nkernels; i++) local |= program->kernels[i].shown.local;
+  return local;
+}
+
+const chip_kernel *chip_program_kernel(const baton_program *program, uint32_t index) {
+  return &program->kernels[index].shown;
+}
+
+int chip_program_find_kernel(const baton_program *program, const char *name) {
+  uint32_t low = 0, high = program->nkernels;
+  while (low < high) {
+    uint32_t middle = low + (high - low) / 2;
+    int order = strcmp(name, program->kernels[program->by_name[middle]].shown.name);
+    if (order == 0) return (int)program->by_name[middle];
+    if (order < 0)
+      high = middle;
+    else
+      low = middle + 1;
+  }
+  return -1;
+}
+
+baton_status chip_kernel_check(const chip_kernel *kernel, chip_value *values, uint32_t count,
+                               baton_error *err) {
+  baton_status status =
+      kernel->signature ? chip_signature_check(kernel->signature, kernel->who, values, count, err) : BATON_OK;
+  if (status != BATON_OK) {
+    baton_error_text(err, BATON_FIELD_KERNEL, "%s", kernel->name);
+    return status;
+  }
+  if (kernel->strided) return BATON_OK;
+  for (uint32_t i = 0; i < count; i++) {
+    if (!values[i].view || baton_view_contiguous(values[i].view)) continue;
+    baton_error_set(err, BATON_SIGNATURE,
+                    "%s: argument %u%s%s%s: a contiguous tensor expected, got a strided view", kernel->who,
+                    i + 1, kernel->signature ? " (" : "",
+                    kernel->signature ? kernel->signature->items[i].name : "", kernel->signature ? ")" : "");
+    baton_error_text(err, BATON_FIELD_KERNEL, "%s", kernel->name);
+    baton_error_text(err, BATON_FIELD_HINT, "copy the view, or declare the kernel with strided = true");
+    return BATON_SIGNATURE;
+  }
+  return BATON_OK;
+}

@@ -1,0 +1,44 @@
+/* A worker is lost when a kernel was left by force, and ready again after a restart. */
+#include "base/memory.h"
+#include "chip/worker.h"
+#include <stdio.h>
+
+static void say_kernel(baton_worker *worker, const baton_error *failure) {
+  snprintf(worker->lost_by, sizeof worker->lost_by, "kernel %s of task %s, %s",
+           failure->kernel ? failure->kernel : "?", failure->task ? failure->task : "?",
+           baton_status_word(failure->code));
+}
+
+baton_status chip_worker_lost_error(const baton_worker *worker, baton_error *err) {
+  baton_error_set(err, BATON_WORKER_LOST, "the worker is lost since a kernel was left by force (%s)",
+                  worker->lost_by);
+  baton_error_text(err, BATON_FIELD_HINT, "call restart; what the kernel was writing may be incomplete");
+  return BATON_WORKER_LOST;
+}
+
+void chip_worker_lose(baton_run *run) {
+  baton_worker *worker = run->worker;
+  baton_error failure = {0};
+  chip_run_failure(run, &failure);
+  pthread_mutex_lock(&worker->lock);
+  if (!worker->lost) say_kernel(worker, &failure);
+  worker->lost = 1;
+  baton_error_clear(&failure);
+  (void)chip_worker_lost_error(worker, &failure);
+  for (baton_run *other = worker->unfinished; other; other = other->next) {
+    chip_run_fail(other, &failure); /* its own is the first */
+    chip_run_cancel(other);
+  }
+  pthread_mutex_unlock(&worker->lock);
+  baton_error_clear(&failure);
+}
+
+baton_status baton_worker_restart(baton_worker *worker, baton_error *err) {
+  BATON_TRY(chip_worker_enter(worker, "restart", err));
+  chip_worker_await_submitted(worker);
+  pthread_mutex_lock(&worker->lock);
+  worker->lost = 0;
+  pthread_mutex_unlock(&worker->lock);
+  chip_worker_leave(worker);
+  return BATON_OK;
+}

@@ -1,0 +1,73 @@
+/* chip/run.h - one run of a program: prepared by the thread that submits, executed by the device, waited
+** for by any.
+**
+** A run is held by its user and, from the launch to its end, by the device. It is over when the device
+** says so: outputs are copied back by then, device memory is free again, and the engine has gone back to
+** the worker. */
+#ifndef CHIP_RUN_H
+#define CHIP_RUN_H
+
+#include "base/atomic.h"
+#include "chip/binding.h"
+#include "chip/engine.h"
+#include <pthread.h>
+
+struct chip_runtime;
+
+enum { CHIP_TURN_COME = 1, CHIP_TURN_MISSED };
+
+struct baton_run {
+  _Atomic uint32_t holders;
+  _Atomic uint32_t over; /* futex: 0 while the run goes on */
+  baton_worker *worker;  /* its own hold */
+  baton_program *program;
+  const struct chip_runtime *runtime;
+  chip_bindings bindings;
+  chip_engine *engine;
+  struct chip_kept_graph *graph; /* host_build_graph: what the run executes */
+  int replayed;                  /* … and whether it was built by an earlier run */
+  device_launch launch;
+  pthread_mutex_t lock;  /* guards failure until the run is over */
+  baton_error failure;   /* the first */
+  _Atomic uint32_t told; /* somebody who waited knows of the failure */
+  _Atomic uint32_t cancelled;
+  _Atomic uint32_t
+      turn; /* futex, for runtimes: the run's turn on the device has come, CHIP_TURN_MISSED: never will */
+  _Atomic uint32_t built; /* futex, for runtimes: the graph function has returned */
+  baton_timing timing;
+  int64_t begun, launched; /* base_now */
+  int64_t timeout;         /* ns without progress */
+  baton_run *next;         /* among the unfinished ones of the worker, guarded by its lock; so are … */
+  uint64_t number;         /* … the how manieth launch of the worker it is, */
+  int settled;             /* and whether it is too late to cancel it */
+  _Atomic uint32_t started;
+  baton_run *next_pending; /* among those whose outputs are still to come */
+};
+
+/* A run with one holder and nothing else. */
+baton_status chip_run_create(baton_worker *worker, baton_program *program, baton_run **out, baton_error *err);
+
+void chip_run_hold(baton_run *run);
+void chip_run_release(baton_run *run);
+
+/* Keeps the first failure. Any thread, until the run is over. */
+void chip_run_fail(baton_run *run, const baton_error *failure);
+
+/* Somebody has been told why the run failed: it is over. Any thread. */
+void chip_run_told(baton_run *run);
+
+/* A copy of the first failure so far. Any thread. */
+void chip_run_failure(baton_run *run, baton_error *out);
+
+/* Stops what has not begun. Any thread; the worker's lock must be held, so that the engine is the run's. */
+void chip_run_cancel(baton_run *run);
+
+/* Marks the run as over and wakes who waits. */
+void chip_run_end(baton_run *run);
+
+/* False when the deadline (base_now) has passed. */
+int chip_run_await(baton_run *run, int64_t deadline);
+/* The same; false also when the user of this thread has abandoned the wait (base_interrupt_asked). */
+int chip_run_await_patience(baton_run *run, int64_t deadline);
+
+#endif

@@ -1,0 +1,411 @@
+#include "chip/submit.h"
+#include "base/memory.h"
+#include "chip/looks.h"
+#include <stdio.h>
+#include <string.h>
+
+/* One submit under way. The parts of a mixed task share one list of arguments, or the lists of all stand
+** one behind the other. */
+typedef struct submit {
+  chip_orchestrator *self;
+  const chip_part *parts;
+  uint32_t nparts;
+  int mixed;
+  const char *name; /* of the task */
+  const baton_arg *args;
+  uint32_t nargs;
+} submit;
+
+static const char *program_name(const submit *s) { return baton_program_name(s->self->bindings->program); }
+
+static int takes(const chip_part *part, uint32_t i) {
+  return i >= part->first && i - part->first < part->count;
+}
+
+static const chip_signature *signature_of(const chip_part *part) {
+  return part->kernel ? part->kernel->signature : NULL;
+}
+
+/* The first part that takes argument `i`; every argument has one. */
+static const chip_part *part_of(const submit *s, uint32_t i) {
+  const chip_part *part = s->parts;
+  while (!takes(part, i)) part++;
+  return part;
+}
+
+static int same_list(const submit *s, uint32_t i, uint32_t j) { return takes(part_of(s, i), j); }
+
+/* "gemm: task tile: argument 2 (B)"; with a list for each kernel: "gemm: task tile: kernel load: argument
+** 2 (B)". */
+static void say_argument(const submit *s, uint32_t i, char *text, size_t size) {
+  const chip_part *part = part_of(s, i);
+  const chip_signature *signature = signature_of(part);
+  uint32_t at = i - part->first;
+  const char *name = signature && at < signature->count ? signature->items[at].name : NULL;
+  int lists = part->count != s->nargs;
+  snprintf(text, size, "%s: task %s: %s%s%sargument %u%s%s%s", program_name(s), s->name,
+           lists ? "kernel " : "", lists ? part->kernel->name : "", lists ? ": " : "", at + 1,
+           name ? " (" : "", name ? name : "", name ? ")" : "");
+}
+
+BATON_PRINTF(4, 5)
+static baton_status refuse(const submit *s, baton_status code, uint32_t i, const char *fmt, ...) {
+  char who[256], message[512];
+  va_list values;
+  say_argument(s, i, who, sizeof who);
+  va_start(values, fmt);
+  vsnprintf(message, sizeof message, fmt, values);
+  va_end(values);
+  return baton_error_set(&s->self->failure, code, "%s: %s", who, message);
+}
+
+static const char *core_word(baton_core core) { return core == BATON_AIC ? "aic" : "aiv"; }
+
+static baton_status check_cores(const submit *s) {
+  for (const chip_part *part = s->parts; part < s->parts + s->nparts; part++) {
+    if (!part->kernel || part->kernel->core == part->core) continue;
+    return baton_error_set(&s->self->failure, BATON_SIGNATURE,
+                           "%s: task %s: kernel %s is for the %s cores, it was submitted to %s",
+                           program_name(s), s->name, part->kernel->name, core_word(part->kernel->core),
+                           core_word(part->core));
+  }
+  return BATON_OK;
+}
+
+static baton_status make_room(const submit *s) {
+  chip_orchestrator *self = s->self;
+  if (s->nargs <= self->room) return BATON_OK;
+  uint32_t room = s->nargs < 16 ? 16 : s->nargs;
+  chip_value *values = base_realloc(self->values, room * sizeof *values);
+  if (values) self->values = values;
+  task_access *accesses = base_realloc(self->accesses, room * sizeof *accesses);
+  if (accesses) self->accesses = accesses;
+  if (!values || !accesses) return base_out_of_memory(&self->failure, "the arguments of a task");
+  self->room = room;
+  return BATON_OK;
+}
+
+static const chip_binding *binding_of(const submit *s, const baton_view *view) {
+  if (!view->argument || view->argument > s->self->bindings->count) return NULL;
+  return &s->self->bindings->items[view->argument - 1];
+}
+
+/* Tensors must be device memory of this run: the result of a good view operation on an argument or an
+** intermediate. */
+static baton_status check_tensor(const submit *s, uint32_t i) {
+  const baton_view *view = &s->args[i].view;
+  if (!view->dtype)
+    return refuse(s, BATON_OUT_OF_RANGE, i, "the result of a view operation that does not fit its tensor");
+  const chip_binding *binding = binding_of(s, view);
+  if (!binding)
+    return view->block ? BATON_OK : refuse(s, BATON_INVALID_ARGUMENT, i, "not a tensor of this run");
+  if (binding->address != view->base) return refuse(s, BATON_INVALID_ARGUMENT, i, "not a tensor of this run");
+  return BATON_OK;
+}
+
+/* The kernels' signatures over their arguments, and contiguous tensors unless they take any view. */
+static baton_status check_signature(const submit *s) {
+  chip_value *values = s->self->values;
+  for (uint32_t i = 0; i < s->nargs; i++) {
+    const baton_arg *arg = &s->args[i];
+    values[i] = (chip_value){.dtype = arg->dtype};
+    if (arg->tag == BATON_SCALAR) {
+      values[i].scalar.u64 = arg->scalar.u64;
+    } else {
+      BATON_TRY(check_tensor(s, i));
+      values[i].view = &arg->view;
+    }
+  }
+  for (const chip_part *part = s->parts; part < s->parts + s->nparts; part++)
+    if (part->kernel)
+      BATON_TRY(chip_kernel_check(part->kernel, values + part->first, part->count, &s->self->failure));
+  return BATON_OK;
+}
+
+/* What a kernel does with an untagged argument, by its signature; else `input` for what belongs to an `in`
+** argument of the program; else inout: always right, never parallel. */
+static uint32_t mode_in_part(const submit *s, const chip_part *part, uint32_t i) {
+  const chip_signature *signature = signature_of(part);
+  if (signature) {
+    baton_direction direction = signature->items[i - part->first].direction;
+    return direction == BATON_IN    ? TASK_READS
+           : direction == BATON_OUT ? TASK_WRITES
+                                    : TASK_READS | TASK_WRITES;
+  }
+  const chip_binding *binding = binding_of(s, &s->args[i].view);
+  return binding && binding->direction == BATON_IN ? TASK_READS : TASK_READS | TASK_WRITES;
+}
+
+/* A tag wins; what several kernels take is accessed in every way in which one of them does. */
+static uint32_t mode_of(const submit *s, uint32_t i) {
+  uint32_t mode = 0;
+  switch (s->args[i].tag) {
+  case BATON_UNTAGGED:
+    for (const chip_part *part = s->parts; part < s->parts + s->nparts; part++)
+      if (takes(part, i)) mode |= mode_in_part(s, part, i);
+    return mode;
+  case BATON_INPUT: return TASK_READS;
+  case BATON_OUTPUT: return TASK_WRITES;
+  case BATON_NO_DEP: return 0;
+  default: return TASK_READS | TASK_WRITES;
+  }
+}
+
+/* Views that were made by view operations lie in their buffer; a C orchestration may hand in anything. */
+static baton_status check_range(const submit *s, uint32_t i, const task_region *region) {
+  const baton_view *view = &s->args[i].view;
+  const chip_binding *binding = binding_of(s, view);
+  uint64_t offset, bytes;
+  if (binding)
+    bytes = binding->bytes;
+  else if (!task_engine_block_range(s->self->engine->tasks, view->block, view->generation, &offset, &bytes))
+    return BATON_OK; /* stale: the engine says so */
+  else if (s->self->engine->heap_address + offset != view->base)
+    return refuse(s, BATON_INVALID_ARGUMENT, i, "not a tensor of this run");
+  if (!region->run || (region->offset <= bytes && task_region_end(region) <= bytes)) return BATON_OK;
+  return refuse(s, BATON_OUT_OF_RANGE, i, "ends at byte %lld of a tensor of %llu bytes",
+                (long long)task_region_end(region), (unsigned long long)bytes);
+}
+
+static baton_status make_access(const submit *s, uint32_t i, task_access *access) {
+  const baton_view *view = &s->args[i].view;
+  access->base = view->base;
+  access->mode = mode_of(s, i);
+  access->block = view->block;
+  access->generation = view->generation;
+  task_region_make(&access->region, (uintptr_t)view->data - view->base,
+                   (uint32_t)baton_dtype_size((baton_dtype)view->dtype), view->ndim, view->shape,
+                   view->strides);
+  BATON_TRY(check_range(s, i, &access->region));
+  const chip_binding *binding = binding_of(s, view);
+  if (!binding) return BATON_OK;
+  if (binding->direction == BATON_IN && (access->mode & TASK_WRITES)) {
+    const chip_signature *signature = chip_program_signature(s->self->bindings->program);
+    return refuse(s, BATON_SIGNATURE, i, "writes %s, which the program declares as an input",
+                  signature ? signature->items[view->argument - 1].name : "an argument");
+  }
+  return BATON_OK;
+}
+
+static baton_status make_accesses(const submit *s, uint32_t *count) {
+  *count = 0;
+  for (uint32_t i = 0; i < s->nargs; i++) {
+    if (s->args[i].tag == BATON_SCALAR) continue;
+    BATON_TRY(make_access(s, i, &s->self->accesses[(*count)++]));
+  }
+  return BATON_OK;
+}
+
+/* Position of the argument that access `index` stands for. */
+static uint32_t argument_of(const submit *s, uint32_t index) {
+  uint32_t i = 0;
+  for (uint32_t seen = 0; i < s->nargs; i++)
+    if (s->args[i].tag != BATON_SCALAR && seen++ == index) break;
+  return i;
+}
+
+static baton_status refuse_overlap(const submit *s, uint32_t i, uint32_t j) {
+  const chip_part *other = part_of(s, i);
+  if (same_list(s, i, j))
+    return refuse(s, BATON_SIGNATURE, j, "overlaps argument %u, and one of them is written",
+                  i - other->first + 1);
+  return refuse(s, BATON_SIGNATURE, j, "overlaps argument %u of kernel %s, and one of them is written",
+                i - other->first + 1, other->kernel->name);
+}
+
+/* The kernels of a mixed task may be handed the same tensor, to hand it from one to the other. */
+static baton_status check_overlap(const submit *s, uint32_t count) {
+  const task_access *accesses = s->self->accesses;
+  for (uint32_t i = 0; i < count; i++)
+    for (uint32_t j = i + 1; j < count; j++) {
+      if (accesses[i].base != accesses[j].base || !((accesses[i].mode | accesses[j].mode) & TASK_WRITES))
+        continue;
+      if (!task_region_overlaps(&accesses[i].region, &accesses[j].region)) continue;
+      uint32_t one = argument_of(s, i), other = argument_of(s, j);
+      if (!same_list(s, one, other) && task_region_equal(&accesses[i].region, &accesses[j].region)) continue;
+      return refuse_overlap(s, one, other);
+    }
+  return BATON_OK;
+}
+
+/* Where the parts of a mixed task begin in its payload, behind the name; without parts the size of the
+** payload. */
+static size_t mix_offset(const submit *s, uint32_t tensors, size_t name) {
+  size_t end = sizeof(chip_payload) + s->nargs * sizeof(baton_argument) + tensors * sizeof(baton_view) + name;
+  return s->mixed ? (end + _Alignof(chip_mix) - 1) & ~(_Alignof(chip_mix) - 1) : end;
+}
+
+static size_t payload_bytes(const submit *s, uint32_t tensors, size_t name) {
+  return mix_offset(s, tensors, name) + (s->mixed ? sizeof(chip_mix) : 0);
+}
+
+static void fill_mix(const submit *s, chip_payload *payload, size_t offset) {
+  chip_mix *mix = (chip_mix *)(void *)((char *)payload + offset);
+  payload->kernel = NULL;
+  payload->mix = (uint32_t)offset;
+  *mix = (chip_mix){0};
+  for (const chip_part *part = s->parts; part < s->parts + s->nparts; part++) mix->parts[part->place] = *part;
+}
+
+/* Arguments with the addresses that kernels see. */
+static void fill_payload(const submit *s, chip_payload *payload, uint32_t tensors, size_t name) {
+  const chip_engine *engine = s->self->engine;
+  baton_view *view = (baton_view *)(void *)&payload->items[s->nargs];
+  char *text = (char *)&view[tensors];
+  payload->kernel = s->parts[0].kernel;
+  payload->mix = 0;
+  if (s->mixed) fill_mix(s, payload, mix_offset(s, tensors, name));
+  payload->count = s->nargs;
+  payload->name = name ? memcpy(text, s->name, name) : s->name;
+  for (uint32_t i = 0, access = 0; i < s->nargs; i++) {
+    baton_argument *item = &payload->items[i];
+    *item = (baton_argument){0};
+    if (s->args[i].tag == BATON_SCALAR) {
+      item->dtype = (uint8_t)s->self->values[i].dtype;
+      item->value.u64 = s->self->values[i].scalar.u64;
+      item->argument = s->args[i].view.argument;
+      if (item->argument) chip_looks_ignore_scalar(s->self->looks, item->argument);
+      continue;
+    }
+    const baton_view *from = &s->args[i].view;
+    uint64_t data = (uintptr_t)from->data;
+    *view = *from;
+    view->data = from->block ? engine->heap_bytes + (data - engine->heap_address)
+                             : binding_of(s, from)->kernel_bytes + (data - from->base);
+    item->value.data = view->data;
+    item->view = view;
+    item->dtype = view->dtype;
+    item->argument = view->argument;
+    item->contiguous = (uint8_t)baton_view_contiguous(view);
+    item->written = (s->self->accesses[access].mode & TASK_WRITES) || s->args[i].tag == BATON_NO_DEP;
+    access++;
+    view++;
+  }
+}
+
+static baton_status report_stale(const submit *s, uint32_t access) {
+  uint32_t scope = s->self->accesses[access].generation - s->self->first_scope;
+  return refuse(s, BATON_STALE_HANDLE, argument_of(s, access),
+                "an intermediate of scope %u of this run, which has ended", scope);
+}
+
+static baton_status submit_parts(submit *s, const baton_task_options *options, baton_task *out) {
+  chip_orchestrator *self = s->self;
+  const chip_kernel *kernel = s->parts[0].kernel;
+  uint32_t count, which = 0;
+  s->name = options->name ? options->name : kernel ? kernel->name : "dummy";
+  BATON_TRY(check_cores(s));
+  BATON_TRY(make_room(s));
+  BATON_TRY(check_signature(s));
+  BATON_TRY(make_accesses(s, &count));
+  BATON_TRY(check_overlap(s, count));
+  size_t name = options->name ? strlen(options->name) + 1 : 0;
+  void *payload;
+  task_status status = task_engine_open(self->engine->tasks, self->accesses, count,
+                                        (uint32_t)payload_bytes(s, count, name), &payload, &which);
+  if (status == TASK_STALE) return report_stale(s, which);
+  if (status == TASK_OK) {
+    fill_payload(s, payload, count, name);
+    status = task_engine_submit(self->engine->tasks, kernel ? kernel->number : TASK_NO_KERNEL, self->accesses,
+                                count, options->deps, options->ndeps, out);
+  }
+  if (status == TASK_OK) return BATON_OK;
+  char what[300];
+  snprintf(what, sizeof what, "task %s", s->name);
+  chip_report_full(self, status, what);
+  return self->failure.code;
+}
+
+baton_status chip_submit(chip_orchestrator *self, baton_core core, const chip_kernel *kernel,
+                         const baton_arg *args, uint32_t nargs, const baton_task_options *options,
+                         baton_task *out) {
+  chip_part part = {.kernel = kernel, .count = nargs, .core = core};
+  submit s = {.self = self, .parts = &part, .nparts = 1, .args = args, .nargs = nargs};
+  return submit_parts(&s, options, out);
+}
+
+/* The kernels of a mixed task as parts: of one list if all were handed the same one, else of all lists
+** behind one another. Returns how many arguments that are. */
+static uint32_t make_parts(const chip_kernel *const kernels[CHIP_PARTS], const baton_lane lanes[CHIP_PARTS],
+                           chip_part parts[CHIP_PARTS], uint32_t *count) {
+  uint32_t nargs = 0, total = 0;
+  int shared = 1;
+  *count = 0;
+  for (uint32_t place = 0; place < CHIP_PARTS; place++) {
+    if (!kernels[place]) continue;
+    const baton_lane *lane = &lanes[place];
+    parts[*count] = (chip_part){.kernel = kernels[place],
+                                .first = total,
+                                .count = lane->nargs,
+                                .core = place ? BATON_AIV : BATON_AIC,
+                                .place = place};
+    const baton_lane *first = &lanes[parts[0].place];
+    shared &= lane->args == first->args && lane->nargs == first->nargs;
+    if (++*count == 1) nargs = lane->nargs;
+    total += lane->nargs;
+  }
+  for (uint32_t i = 0; i < *count && shared; i++) parts[i].first = 0;
+  return shared ? nargs : total;
+}
+
+baton_status chip_submit_mix(chip_orchestrator *self, const chip_kernel *const kernels[CHIP_PARTS],
+                             const baton_lane lanes[CHIP_PARTS], const baton_task_options *options,
+                             baton_task *out) {
+  chip_part parts[CHIP_PARTS];
+  submit s = {.self = self, .parts = parts, .mixed = 1};
+  s.nargs = make_parts(kernels, lanes, parts, &s.nparts);
+  s.args = lanes[parts[0].place].args;
+  if (s.nargs == parts[0].count) return submit_parts(&s, options, out);
+  baton_arg *lists = base_alloc(s.nargs * sizeof *lists);
+  if (!lists) return base_out_of_memory(&self->failure, "the arguments of a mixed task");
+  for (uint32_t i = 0; i < s.nparts; i++)
+    if (parts[i].count)
+      memcpy(lists + parts[i].first, lanes[parts[i].place].args, parts[i].count * sizeof *lists);
+  s.args = lists;
+  baton_status status = submit_parts(&s, options, out);
+  base_free(lists);
+  return status;
+}
+
+void chip_report_full(chip_orchestrator *self, task_status status, const char *what) {
+  const char *program = baton_program_name(self->bindings->program);
+  const chip_sizes *sizes = &self->engine->sizes;
+  baton_error *failure = &self->failure;
+  const char *setting = "ring_task_window";
+  task_counts counts;
+  task_engine_counts(self->engine->tasks, &counts);
+  switch (status) {
+  case TASK_HEAP_FULL:
+    setting = "ring_heap";
+    baton_error_set(
+        failure, BATON_HEAP_FULL,
+        "%s: %s: the heap of %llu bytes is full: %llu in use, the largest free piece is %llu; %u blocks of "
+        "%llu bytes belong to the open scope %u",
+        program, what, (unsigned long long)sizes->heap, (unsigned long long)counts.heap_used,
+        (unsigned long long)counts.heap_largest, counts.holder_blocks,
+        (unsigned long long)counts.holder_bytes, counts.holder_scope);
+    break;
+  case TASK_EDGES_FULL:
+    setting = "ring_dep_pool";
+    baton_error_set(failure, BATON_DEP_POOL_FULL,
+                    "%s: %s: the pool of %u edges is full: %u in use by %u unfinished tasks", program, what,
+                    sizes->dep_pool, counts.edges_used, counts.live);
+    break;
+  case TASK_PAYLOAD_FULL:
+    baton_error_set(
+        failure, BATON_WINDOW_FULL,
+        "%s: %s: the argument memory of a window of %u tasks is full: %u unfinished tasks hold it", program,
+        what, sizes->window, counts.live);
+    break;
+  case TASK_REGIONS_FULL:
+    baton_error_set(
+        failure, BATON_WINDOW_FULL,
+        "%s: %s: the tensor map of a window of %u tasks is full: %u unfinished tasks touch %u regions",
+        program, what, sizes->window, counts.live, counts.regions);
+    break;
+  default:
+    baton_error_set(failure, BATON_WINDOW_FULL, "%s: %s: the window of %u tasks is full: %u are unfinished",
+                    program, what, sizes->window, counts.live);
+  }
+  baton_error_text(failure, BATON_FIELD_HINT, "raise %s in config; %s", setting, self->full_hint);
+}

@@ -1,0 +1,279 @@
+#include "task/state.h"
+#include <string.h>
+
+static size_t aligned(size_t size) { return (size + TASK_POOL_PAGE - 1) & ~(size_t)(TASK_POOL_PAGE - 1); }
+
+static uint32_t queue_capacity(uint32_t tasks) {
+  uint32_t capacity = TASK_BATCH;
+  while (capacity < tasks) capacity *= 2;
+  return capacity;
+}
+
+size_t task_engine_size(const task_limits *limits) {
+  return aligned(sizeof(task_engine)) + aligned(limits->lanes * sizeof(task_lane)) +
+         limits->lanes * aligned(queue_capacity(limits->tasks) * sizeof(uint32_t)) +
+         aligned(task_window_size(limits->tasks, limits->edges)) + aligned(task_pool_size(limits->payload)) +
+         aligned(task_map_size(limits->regions)) + aligned(task_scopes_size(limits->blocks));
+}
+
+task_engine *task_engine_init(void *memory, const task_limits *limits, const task_hooks *hooks) {
+  char *at = memory;
+  task_engine *engine = memory;
+  at += aligned(sizeof(task_engine));
+  engine->hooks = *hooks;
+  engine->lane_count = limits->lanes;
+  engine->lanes = (task_lane *)(void *)at;
+  at += aligned(limits->lanes * sizeof(task_lane));
+  uint32_t capacity = queue_capacity(limits->tasks);
+  for (uint32_t i = 0; i < limits->lanes; i++) {
+    engine->lanes[i].number = i;
+    task_queue_init(&engine->lanes[i].queue, (_Atomic uint32_t *)(void *)at, capacity);
+    at += aligned(capacity * sizeof(uint32_t));
+  }
+  task_window_init(&engine->window, at, limits->tasks, limits->edges);
+  at += aligned(task_window_size(limits->tasks, limits->edges));
+  task_pool_init(&engine->pool, at, limits->payload);
+  at += aligned(task_pool_size(limits->payload));
+  engine->map = task_map_init(at, limits->regions);
+  at += aligned(task_map_size(limits->regions));
+  task_scopes_init(&engine->scopes, at, limits->heap, limits->heap_unit, limits->blocks);
+  return engine;
+}
+
+void task_engine_begin(task_engine *engine, int held) {
+  task_window_reset(&engine->window);
+  task_map_reset(engine->map);
+  task_scopes_reset(&engine->scopes);
+  engine->scopes.heap.high = engine->scopes.heap.used;
+  engine->tasks = engine->edges = 0;
+  engine->graph = NULL;
+  engine->first_sequence = engine->window.sequence + 1;
+  engine->held = held != 0;
+  /* relaxed: lanes come in through something that orders memory */
+  atomic_store_explicit(&engine->stop, 0, memory_order_relaxed);
+  atomic_store_explicit(&engine->finished, 0, memory_order_relaxed);
+  atomic_store_explicit(&engine->owner_target, 0, memory_order_relaxed);
+  atomic_store_explicit(&engine->idle, engine->lane_count - 1, memory_order_relaxed);
+}
+
+void task_engine_free(task_engine *engine, uint32_t slot) {
+  task_slot *task = &engine->window.slots[slot];
+  if (task->held) {
+    const uint32_t *blocks =
+        (const uint32_t *)(void *)((char *)task_pool_at(&engine->pool, task->payload) + task->held_at);
+    for (uint32_t i = 0; i < task->held; i++) task_block_release(&engine->scopes, blocks[i]);
+  }
+  task_pool_give(&engine->pool, task->payload);
+  task_window_give(&engine->window, slot);
+}
+
+int task_engine_reclaim(task_engine *engine) {
+  uint32_t returned = task_window_returned(&engine->window);
+  if (!returned) return 0;
+  while (returned) {
+    uint32_t slot = returned - 1;
+    returned = engine->window.slots[slot].next;
+    task_engine_free(engine, slot);
+  }
+  return 1;
+}
+
+/* Takes back what has completed, or waits for it, but is not woken for each slot. False: nothing will come back. */
+static int make_room(task_engine *engine) {
+  return task_engine_reclaim(engine) || task_engine_await(engine, engine->window.live / 2 + 1);
+}
+
+/* Blocks that the task is going to hold; or TASK_STALE. */
+static task_status count_blocks(const task_engine *engine, const task_access *accesses, uint32_t count,
+                                uint32_t *blocks, uint32_t *which) {
+  *blocks = 0;
+  for (uint32_t i = 0; i < count; i++) {
+    if (!accesses[i].block) continue;
+    if (!task_block_alive(&engine->scopes, accesses[i].block, accesses[i].generation)) {
+      *which = i;
+      return TASK_STALE;
+    }
+    ++*blocks;
+  }
+  return TASK_OK;
+}
+
+static task_status take_slot(task_engine *engine, uint32_t *slot) {
+  while ((*slot = task_window_take(&engine->window)) == TASK_NONE)
+    if (!make_room(engine)) return TASK_WINDOW_FULL;
+  return TASK_OK;
+}
+
+static task_status take_payload(task_engine *engine, uint32_t bytes, uint32_t *unit) {
+  while ((*unit = task_pool_take(&engine->pool, bytes)) == UINT32_MAX)
+    if (!make_room(engine)) return TASK_PAYLOAD_FULL;
+  return TASK_OK;
+}
+
+/* After failures the map keeps what the failed tasks should have written. When that fills it, it is dropped, and
+** everything submitted from then on counts as a follower of the failure. */
+static task_status take_regions(task_engine *engine, uint32_t count) {
+  while (!task_map_reserve(engine->map, &engine->window, count)) {
+    if (make_room(engine)) continue;
+    if (!task_failures_any(&engine->window.failures) || engine->window.failures.all) return TASK_REGIONS_FULL;
+    engine->window.failures.all = 1;
+  }
+  return TASK_OK;
+}
+
+task_status task_engine_open(task_engine *engine, const task_access *accesses, uint32_t count,
+                             uint32_t payload, void **out, uint32_t *which) {
+  uint32_t blocks, slot, unit, held_at = (payload + 3) & ~3u;
+  task_status status = count_blocks(engine, accesses, count, &blocks, which);
+  if (status == TASK_OK) status = take_regions(engine, count);
+  if (status == TASK_OK) status = take_payload(engine, held_at + blocks * (uint32_t)sizeof(uint32_t), &unit);
+  if (status != TASK_OK) return status;
+  status = take_slot(engine, &slot);
+  if (status != TASK_OK) {
+    task_pool_give(&engine->pool, unit);
+    return status;
+  }
+  task_slot *task = &engine->window.slots[slot];
+  task->payload = unit;
+  task->held_at = held_at;
+  engine->draft = slot;
+  *out = task_pool_at(&engine->pool, unit);
+  if (!blocks) return TASK_OK;
+  uint32_t *held = (uint32_t *)(void *)((char *)*out + held_at);
+  for (uint32_t i = 0; i < count; i++) {
+    if (!accesses[i].block) continue;
+    task_block_hold(&engine->scopes, accesses[i].block);
+    held[task->held++] = accesses[i].block;
+  }
+  return TASK_OK;
+}
+
+static void depend_on(task_engine *engine, const baton_task *deps, uint32_t ndeps) {
+  for (uint32_t i = 0; i < ndeps; i++)
+    if (deps[i].generation && deps[i].slot < engine->window.capacity)
+      task_window_depend(&engine->window, deps[i].slot, deps[i].generation);
+}
+
+/* Producers complete at any time, and then need no edge: only a look after the engine came to rest is the last. */
+static task_status take_edges(task_engine *engine, uint32_t slot) {
+  task_window *window = &engine->window;
+  while (!task_window_reserve_edges(window, slot))
+    if (!make_room(engine) && !task_window_reserve_edges(window, slot)) return TASK_EDGES_FULL;
+  return TASK_OK;
+}
+
+task_status task_engine_submit(task_engine *engine, uint32_t kernel, const task_access *accesses,
+                               uint32_t count, const baton_task *deps, uint32_t ndeps, baton_task *out) {
+  task_window *window = &engine->window;
+  uint32_t slot = engine->draft;
+  int inferred = !engine->scopes.open[engine->scopes.depth].manual;
+  for (uint32_t i = 0; i < count && inferred; i++) task_map_infer(engine->map, window, &accesses[i]);
+  if (ndeps) depend_on(engine, deps, ndeps);
+  task_status status = take_edges(engine, slot);
+  if (status != TASK_OK) {
+    task_engine_free(engine, slot);
+    window->sequence--; /* nobody knows the number: the tasks of a run are numbered without gaps */
+    return status;
+  }
+  engine->tasks++;
+  engine->edges += window->producer_count;
+  window->slots[slot].kernel = kernel;
+  *out = (baton_task){slot, window->residents[slot].sequence};
+  int ready = task_window_link(window, slot);
+  for (uint32_t i = 0; i < count && inferred; i++) task_map_record(engine->map, window, &accesses[i], slot);
+  if (ready) {
+    task_lane_push(engine, &engine->lanes[0], slot);
+    task_engine_help_after_submit(engine);
+  }
+  return TASK_OK;
+}
+
+task_status task_engine_wait(task_engine *engine, baton_task task) {
+  task_window *window = &engine->window;
+  while (task_window_holds(window, task.slot, task.generation))
+    if (!task_engine_reclaim(engine) && !task_engine_await(engine, 1)) return TASK_STUCK;
+  return task.generation && task_failures_find(&window->failures, task.generation) ? TASK_FAILED : TASK_OK;
+}
+
+int task_engine_awaits(task_engine *engine, const task_access *access) {
+  task_window_begin_draft(&engine->window);
+  task_map_infer(engine->map, &engine->window, access);
+  return engine->window.producer_count || engine->window.draft_poisoned;
+}
+
+task_status task_engine_alloc(task_engine *engine, uint64_t bytes, uint64_t *offset, uint32_t *block,
+                              uint32_t *generation) {
+  while (!(*block = task_block_take(&engine->scopes, bytes, offset)))
+    if (bytes > engine->scopes.heap.capacity || !make_room(engine)) return TASK_HEAP_FULL;
+  *generation = engine->scopes.blocks[*block].generation;
+  return TASK_OK;
+}
+
+int task_engine_block_range(const task_engine *engine, uint32_t block, uint32_t generation, uint64_t *offset,
+                            uint64_t *bytes) {
+  if (!task_block_alive(&engine->scopes, block, generation)) return 0;
+  const base_heap *heap = &engine->scopes.heap;
+  const base_heap_range *range = &heap->ranges[engine->scopes.blocks[block].range];
+  *offset = range->offset * heap->unit;
+  *bytes = range->size * heap->unit;
+  return 1;
+}
+
+int task_engine_scope_begin(task_engine *engine, int manual) {
+  return task_scope_begin(&engine->scopes, manual);
+}
+
+int task_engine_scope_end(task_engine *engine) { return task_scope_end(&engine->scopes); }
+
+uint32_t task_engine_scope_number(const task_engine *engine) {
+  return engine->scopes.open[engine->scopes.depth].number;
+}
+
+void task_engine_release(task_engine *engine) { engine->held = 0; }
+
+void task_engine_cancel(task_engine *engine) {
+  atomic_store_explicit(&engine->stop, 1, memory_order_relaxed);
+}
+
+static int unfinished(const task_engine *engine) {
+  if (!engine->graph) return engine->window.live != 0;
+  uint32_t completed = 0;
+  for (uint32_t i = 0; i < engine->lane_count; i++)
+    completed += atomic_load_explicit(&engine->lanes[i].completed, memory_order_acquire);
+  return completed != engine->graph->count;
+}
+
+task_status task_engine_finish(task_engine *engine) {
+  task_status status = TASK_OK;
+  task_scopes_end_all(&engine->scopes);
+  if (engine->held) task_engine_release(engine);
+  for (task_engine_reclaim(engine); unfinished(engine); task_engine_reclaim(engine))
+    if (!task_engine_await(engine, UINT32_MAX) && unfinished(engine)) {
+      status = TASK_STUCK;
+      break;
+    }
+  /* release: a lane that leaves has nothing to do with the engine any more */
+  atomic_store_explicit(&engine->finished, 1, memory_order_release);
+  atomic_fetch_add_explicit(&engine->event, 1, memory_order_seq_cst);
+  engine->hooks.wake(engine->hooks.context, &engine->event, 1);
+  return status;
+}
+
+void task_engine_counts(const task_engine *engine, task_counts *counts) {
+  const task_scope *holder = task_scope_largest(&engine->scopes);
+  *counts = (task_counts){
+      .tasks = engine->tasks,
+      .edges = engine->edges,
+      .live = engine->window.live,
+      .window_high = engine->window.high,
+      .heap_used = engine->scopes.heap.used,
+      .heap_high = engine->scopes.heap.high,
+      .heap_largest = base_heap_largest(&engine->scopes.heap),
+      .edges_used = (uint32_t)engine->window.edge_heap.used,
+      .edges_high = (uint32_t)engine->window.edge_heap.high,
+      .regions = task_map_live(engine->map),
+      .holder_scope = (uint32_t)(holder - engine->scopes.open),
+      .holder_blocks = holder->block_count,
+      .holder_bytes = holder->bytes,
+  };
+}

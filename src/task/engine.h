@@ -1,0 +1,157 @@
+/* task/engine.h - submit tasks over regions of memory; they run as if one by one. Freestanding.
+**
+** Roles. The owner submits, allocates, opens and closes scopes, and finishes; it is lane 0 and runs tasks itself when it
+** has to wait. Lanes 1 … n-1 call task_engine_work from threads of their own. Any thread may cancel. The role of the
+** owner may pass to another thread between calls, if the hand-over orders memory.
+**
+** A run: task_engine_begin, then submits, then task_engine_finish; lanes may join and leave at any time in between. A
+** held run starts no task before task_engine_release.
+**
+** A ready task goes to the queue of the lane that made it ready. Lanes that find nothing to do spin shortly, then sleep
+** in the park hook. Only tasks whose kernels are long enough to be worth a trip to another CPU are offered to them (the
+** cost of each kernel is sampled); short ones are run by the lane itself, in batches. A lane in a long kernel lets
+** others take all it has, and a sleeper looks around from time to time, so what is ready does not wait for one thread;
+** only a kernel that was short before and is not now holds up what its lane had claimed with it, 7 short tasks at most.
+**
+** Every call that needs room (a slot, memory, edges) waits for it by running tasks. When nothing runs and nothing is
+** ready, room will never come: the call returns which resource it is, and the run may go on or be cancelled. */
+#ifndef TASK_ENGINE_H
+#define TASK_ENGINE_H
+
+#include "base/atomic.h"
+#include "task/map.h"
+#include "task/scope.h"
+#include <baton/orchestration.h>
+
+typedef struct task_engine task_engine;
+
+#define TASK_NO_KERNEL UINT32_MAX
+
+enum { TASK_LANES = 64 };
+
+typedef enum task_status {
+  TASK_OK,
+  TASK_WINDOW_FULL,  /* task slots */
+  TASK_PAYLOAD_FULL, /* memory for arguments */
+  TASK_EDGES_FULL,   /* edges beyond each task's own */
+  TASK_REGIONS_FULL, /* entries of the tensor map */
+  TASK_HEAP_FULL,    /* memory for intermediates */
+  TASK_STALE,        /* a block whose scope has ended */
+  TASK_FAILED,       /* wait: the task, or one that it depends on, has failed */
+  TASK_STUCK         /* finish: unfinished tasks that nothing will make ready */
+} task_status;
+
+/* What a lane is to run. Lives during the call. */
+typedef struct task_call {
+  void *payload; /* as filled by the owner */
+  uint32_t kernel, lane;
+  baton_task task;
+} task_call;
+
+/* How far a task has come. */
+enum { TASK_CALL_OK, TASK_CALL_FAILED, TASK_CALL_WAITS, TASK_CALL_MOVED, TASK_CALL_ENDED };
+
+/* A task that waited inside, and has ended. */
+typedef struct task_end {
+  baton_task task; /* as in its call */
+  int failed;
+} task_end;
+
+/* What the engine needs from outside.
+** - `execute` runs a task, on any lane: TASK_CALL_OK, TASK_CALL_FAILED, or TASK_CALL_WAITS if it has not ended.
+** - `resume` is called from time to time by a lane with tasks that have not ended, and goes on with them:
+**   TASK_CALL_ENDED with one that now has; TASK_CALL_MOVED; TASK_CALL_WAITS if none could go on. With `stop` the run has
+**   been cancelled, and waiting is to end. May be NULL if no task waits.
+** - `idle` says that a lane has nothing to run and goes to sleep. May be NULL.
+** - `park` sleeps while *word == expected, at most `timeout` ns; it may return early, and returns false when the time is up.
+** - `wake` wakes one sleeper or all.
+** - `clock` returns nanoseconds. */
+typedef struct task_hooks {
+  void *context;
+  int (*execute)(void *context, const task_call *call);
+  int (*resume)(void *context, uint32_t lane, int stop, task_end *end);
+  void (*idle)(void *context, uint32_t lane);
+  int (*park)(void *context, const _Atomic uint32_t *word, uint32_t expected, int64_t timeout);
+  void (*wake)(void *context, const _Atomic uint32_t *word, int all);
+  int64_t (*clock)(void *context);
+} task_hooks;
+
+/* Sizes; all must be given. */
+typedef struct task_limits {
+  uint32_t lanes;     /* 1 … TASK_LANES, the owner included */
+  uint32_t tasks;     /* in flight */
+  uint32_t edges;     /* beyond the TASK_OWN_EDGES of each task */
+  uint32_t regions;   /* distinct ones of live tasks */
+  uint32_t blocks;    /* alive at once */
+  uint64_t payload;   /* bytes for arguments */
+  uint64_t heap;      /* bytes for blocks */
+  uint64_t heap_unit; /* bytes, a power of two: alignment of blocks */
+} task_limits;
+
+/* Bytes of memory for an engine. Most of it is touched only when used. */
+size_t task_engine_size(const task_limits *limits);
+
+/* `memory` is zero, page-aligned, and stays the caller's; returns the engine in it. */
+task_engine *task_engine_init(void *memory, const task_limits *limits, const task_hooks *hooks);
+
+/* Starts a run. No task may be live and no lane inside. */
+void task_engine_begin(task_engine *engine, int held);
+
+/* First half of a submit: a slot, `payload` bytes of argument memory at *out (aligned to 64), and room in the map.
+** Waits for room. TASK_STALE puts the position of the access into *which. Nothing is held after a failure. */
+task_status task_engine_open(task_engine *engine, const task_access *accesses, uint32_t count,
+                             uint32_t payload, void **out, uint32_t *which);
+
+/* Second half: infers the edges of the accesses, adds `deps`, and submits. The payload must be filled before. `kernel`
+** TASK_NO_KERNEL runs nothing. TASK_EDGES_FULL gives up the slot. */
+task_status task_engine_submit(task_engine *engine, uint32_t kernel, const task_access *accesses,
+                               uint32_t count, const baton_task *deps, uint32_t ndeps, baton_task *out);
+
+/* Runs tasks until this one is over. TASK_FAILED if it failed; a task that is none counts as over. */
+task_status task_engine_wait(task_engine *engine, baton_task task);
+
+/* True if the access would have to wait for a task of the run. */
+int task_engine_awaits(task_engine *engine, const task_access *access);
+
+/* A block of device heap in the innermost scope: offset into the heap, and the handle. Waits for room. */
+task_status task_engine_alloc(task_engine *engine, uint64_t bytes, uint64_t *offset, uint32_t *block,
+                              uint32_t *generation);
+
+/* Where a block lies on the heap, and how many bytes it has at least. False if its scope has ended. */
+int task_engine_block_range(const task_engine *engine, uint32_t block, uint32_t generation, uint64_t *offset,
+                            uint64_t *bytes);
+
+/* False: deeper than TASK_SCOPE_DEPTH. In a manual scope no edges are inferred and no regions recorded. */
+int task_engine_scope_begin(task_engine *engine, int manual);
+/* False: no scope is open. Waits for nothing. */
+int task_engine_scope_end(task_engine *engine);
+
+/* Number of the innermost open scope; scopes are numbered on and on, over all runs. */
+uint32_t task_engine_scope_number(const task_engine *engine);
+
+/* Lets a held run start. Before the lanes come in. */
+void task_engine_release(task_engine *engine);
+
+/* Ends the open scopes, runs until every task is over, sends the lanes home. */
+task_status task_engine_finish(task_engine *engine);
+
+/* Lane 1 … lanes-1: runs tasks until the run is finished. */
+void task_engine_work(task_engine *engine, uint32_t lane);
+
+/* From now on tasks are not executed any more but fail at once. Any thread. */
+void task_engine_cancel(task_engine *engine);
+
+/* For messages and statistics. Owner, or when the run is over. */
+typedef struct task_counts {
+  uint64_t tasks, edges;                       /* of this run */
+  uint32_t live, window_high;                  /* tasks */
+  uint64_t heap_used, heap_high, heap_largest; /* bytes; `largest`: the biggest request that would fit */
+  uint32_t edges_used, edges_high;
+  uint32_t regions;
+  uint32_t holder_scope; /* the open scope with most bytes: its depth … */
+  uint32_t holder_blocks;
+  uint64_t holder_bytes;
+} task_counts;
+void task_engine_counts(const task_engine *engine, task_counts *counts);
+
+#endif

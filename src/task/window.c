@@ -1,0 +1,187 @@
+#include "task/window.h"
+#include <string.h>
+
+enum { EDGE_UNIT = 8 }; /* edges; the granularity of the pool */
+
+size_t task_window_size(uint32_t capacity, uint32_t edges) {
+  return base_whole_lines(capacity * sizeof(task_slot)) + base_whole_lines(capacity * sizeof(task_resident)) +
+         base_whole_lines(capacity * sizeof(uint32_t)) + base_whole_lines(edges * sizeof(task_edge)) +
+         base_whole_lines(base_heap_records_size(edges / EDGE_UNIT));
+}
+
+void task_window_init(task_window *window, void *memory, uint32_t capacity, uint32_t edges) {
+  char *at = memory;
+  memset(window, 0, sizeof *window);
+  window->slots = (task_slot *)at;
+  at += base_whole_lines(capacity * sizeof(task_slot));
+  window->residents = (task_resident *)at;
+  at += base_whole_lines(capacity * sizeof(task_resident));
+  window->producers = (uint32_t *)at;
+  at += base_whole_lines(capacity * sizeof(uint32_t));
+  window->edges = (task_edge *)at;
+  at += base_whole_lines(edges * sizeof(task_edge));
+  window->capacity = capacity;
+  window->edge_capacity = edges;
+  base_heap_init(&window->edge_heap, edges, EDGE_UNIT, at, edges / EDGE_UNIT);
+  window->free = TASK_NONE;
+}
+
+void task_window_reset(task_window *window) {
+  if (window->sequence > UINT32_MAX / 2) window->sequence = 0; /* a run does not meet the wrap */
+  window->failures.count = 0;
+  window->failures.all = 0;
+  window->high = 0;
+  window->edge_heap.high = 0;
+}
+
+/* After 2^32 drafts an old mark could look like a new one. */
+static void renumber_drafts(task_window *window) {
+  for (uint32_t slot = 0; slot < window->fresh; slot++) window->residents[slot].mark = 0;
+  window->draft = 1;
+}
+
+void task_window_begin_draft(task_window *window) {
+  if (++window->draft == 0) renumber_drafts(window);
+  window->producer_count = 0;
+  window->draft_poisoned = 0;
+}
+
+uint32_t task_window_take(task_window *window) {
+  uint32_t slot = window->free;
+  if (slot != TASK_NONE)
+    window->free = window->slots[slot].next;
+  else if (window->fresh < window->capacity)
+    slot = window->fresh++;
+  else
+    return TASK_NONE;
+  task_slot *task = &window->slots[slot];
+  /* relaxed: nobody knows the slot before task_window_link publishes it */
+  atomic_store_explicit(&task->fan_out, TASK_NONE, memory_order_relaxed);
+  atomic_store_explicit(&task->poisoned, 0, memory_order_relaxed);
+  task->spilled_range = 0;
+  task->held = 0;
+  if (++window->sequence == 0) window->sequence = 1;
+  task_window_begin_draft(window);
+  task->sequence = window->residents[slot].sequence = window->sequence;
+  window->residents[slot].mark = window->draft; /* no task depends on itself */
+  if (++window->live > window->high) window->high = window->live;
+  return slot;
+}
+
+int task_failures_find(const task_failures *failures, uint32_t sequence) {
+  if (failures->all) return 1;
+  uint32_t low = 0, high = failures->count;
+  while (low < high) {
+    uint32_t middle = (low + high) / 2;
+    if (failures->ranges[middle].last < sequence)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low < failures->count && failures->ranges[low].first <= sequence;
+}
+
+static void failures_add(task_failures *failures, uint32_t sequence) {
+  uint32_t at = failures->count;
+  while (at > 0 && failures->ranges[at - 1].first > sequence) at--;
+  int joins_before = at > 0 && failures->ranges[at - 1].last + 1 == sequence;
+  int joins_after = at < failures->count && failures->ranges[at].first == sequence + 1;
+  if (joins_before && joins_after) {
+    failures->ranges[at - 1].last = failures->ranges[at].last;
+    memmove(&failures->ranges[at], &failures->ranges[at + 1],
+            (failures->count - at - 1) * sizeof *failures->ranges);
+    failures->count--;
+  } else if (joins_before) {
+    failures->ranges[at - 1].last = sequence;
+  } else if (joins_after) {
+    failures->ranges[at].first = sequence;
+  } else if (failures->count == TASK_FAILED_RANGES) {
+    failures->all = 1;
+  } else {
+    memmove(&failures->ranges[at + 1], &failures->ranges[at],
+            (failures->count - at) * sizeof *failures->ranges);
+    failures->ranges[at].first = failures->ranges[at].last = sequence;
+    failures->count++;
+  }
+}
+
+void task_window_give(task_window *window, uint32_t slot) {
+  task_slot *task = &window->slots[slot];
+  if (task->spilled_range) base_heap_free(&window->edge_heap, task->spilled_range);
+  /* relaxed: the slot came back through an acquire, or was completed by the owner itself */
+  if (__builtin_expect(atomic_load_explicit(&task->fan_out, memory_order_relaxed) == TASK_CLOSED_FAILED, 0))
+    failures_add(&window->failures, window->residents[slot].sequence);
+  window->residents[slot].sequence = 0;
+  task->next = window->free;
+  window->free = slot;
+  window->live--;
+}
+
+/* Takes those that have completed since off the draft's producers: they need no edge. */
+static void drop_closed(task_window *window) {
+  uint32_t kept = 0;
+  for (uint32_t i = 0; i < window->producer_count; i++) {
+    uint32_t producer = window->producers[i];
+    /* acquire: the draft may read what a closed producer wrote */
+    uint32_t head = atomic_load_explicit(&window->slots[producer].fan_out, memory_order_acquire);
+    if (head == TASK_CLOSED_FAILED) window->draft_poisoned = 1;
+    if (head != TASK_CLOSED && head != TASK_CLOSED_FAILED) window->producers[kept++] = producer;
+  }
+  window->producer_count = kept;
+}
+
+int task_window_reserve_edges(task_window *window, uint32_t slot) {
+  uint32_t count = window->producer_count;
+  task_slot *task = &window->slots[slot];
+  if (count <= TASK_OWN_EDGES || task->spilled_range) return 1;
+  uint64_t first;
+  task->spilled_range = base_heap_alloc(&window->edge_heap, count - TASK_OWN_EDGES, &first);
+  if (!task->spilled_range) {
+    drop_closed(window);
+    return window->producer_count <= TASK_OWN_EDGES;
+  }
+  task->spilled = (uint32_t)first;
+  return 1;
+}
+
+/* Pushes edge `number`, whose link is `*next`, onto a producer's list. False: the producer is closed. */
+static int push_edge(task_window *window, uint32_t producer, uint32_t number, uint32_t *next) {
+  task_slot *task = &window->slots[producer];
+  uint32_t head = atomic_load_explicit(&task->fan_out, memory_order_acquire);
+  do {
+    if (head == TASK_CLOSED) return 0;
+    if (head == TASK_CLOSED_FAILED) {
+      window->draft_poisoned = 1;
+      return 0;
+    }
+    *next = head;
+    /* release: the link and the draft's fields, for the lane that closes the list; acquire on failure: it may be
+    ** closed now, and the draft may then read what the producer wrote */
+  } while (!atomic_compare_exchange_weak_explicit(&task->fan_out, &head, number, memory_order_release,
+                                                  memory_order_acquire));
+  return 1;
+}
+
+static int push_own_or_spilled(task_window *window, uint32_t slot, uint32_t i) {
+  task_slot *task = &window->slots[slot];
+  uint32_t producer = window->producers[i];
+  if (i < TASK_OWN_EDGES) return push_edge(window, producer, slot * TASK_OWN_EDGES + i, &task->own_edges[i]);
+  uint32_t spilled = task->spilled + i - TASK_OWN_EDGES;
+  window->edges[spilled].consumer = slot;
+  return push_edge(window, producer, window->capacity * TASK_OWN_EDGES + spilled,
+                   &window->edges[spilled].next);
+}
+
+int task_window_link(task_window *window, uint32_t slot) {
+  task_slot *task = &window->slots[slot];
+  uint32_t count = window->producer_count, closed = 0;
+  /* relaxed, both: the pushes publish the slot */
+  atomic_store_explicit(&task->fan_in, count, memory_order_relaxed);
+  if (window->draft_poisoned) atomic_store_explicit(&task->poisoned, 1, memory_order_relaxed);
+  for (uint32_t i = 0; i < count; i++) closed += !push_own_or_spilled(window, slot, i);
+  if (!closed) return !count;
+  if (window->draft_poisoned) atomic_store_explicit(&task->poisoned, 1, memory_order_relaxed);
+  if (closed == count) return 1; /* nobody else has heard of the task */
+  /* as a release of the closed ones: see task_window_release */
+  return atomic_fetch_sub_explicit(&task->fan_in, closed, memory_order_acq_rel) == closed;
+}

@@ -1,0 +1,45 @@
+/* tensor/storage.h - what the layers above need of a tensor beyond baton/tensor.h: its memory, and who uses
+** it now. */
+#ifndef TENSOR_STORAGE_H
+#define TENSOR_STORAGE_H
+
+#include <baton/tensor.h>
+
+/* Memory that tensors share; reference-counted. Any thread. */
+typedef struct tensor_storage tensor_storage;
+
+tensor_storage *tensor_storage_of(const baton_tensor *tensor);
+void tensor_storage_retain(tensor_storage *storage);
+void tensor_storage_release(tensor_storage *storage);
+
+/* A run that will read (or, with `writes`, write) the storage begins, and ends; `failure` is why its writes
+** did not happen, or NULL. The run holds the storage in between. Any thread; never blocks. */
+void tensor_use_begin(tensor_storage *storage, int writes);
+void tensor_use_end(tensor_storage *storage, int writes, const baton_error *failure);
+
+/* Waits until nobody writes the tensor, and with `writes` until nobody reads it either. Returns the error
+** of a run that failed meanwhile, or that failed before and whose failure nobody has been told yet;
+** `state` if this thread would wait for what only it can end. */
+baton_status tensor_await(const baton_tensor *tensor, int writes, baton_error *err);
+
+/* True if the last run that should have written the storage failed, and nobody has been told. */
+int tensor_untold(const tensor_storage *storage);
+/* The error of that run, which counts as told then; BATON_OK if there is none. Never waits. */
+baton_status tensor_take_failure(tensor_storage *storage, baton_error *err);
+
+/* Who tells whether a wait of this thread for the storage could never end: its users have not begun,
+** because this thread is just about to start them. Set once, before the first use begins. */
+void tensor_set_guard(int (*guard)(const tensor_storage *storage));
+
+/* True while a run is unfinished that writes the tensor. */
+int tensor_pending(const baton_tensor *tensor);
+
+/* baton_tensor_index with positions that count from `origin` (1 in Lua), also in messages. */
+baton_status tensor_index(const baton_tensor *tensor, int dim, const baton_tensor *positions, int64_t origin,
+                          baton_tensor **out, baton_error *err);
+
+/* The reach of the elements of a view around its first one, in bytes: [-*below, *above); nothing without elements. Sizes and
+** strides are anything that a caller wrote. False if it is no memory at all. */
+int tensor_reach(const baton_view *view, uint64_t *below, uint64_t *above);
+
+#endif

@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Builds the preset dev and runs every test: C tests through ctest, specs through `baton test`.
+# --sanitize repeats them with smaller cases under the address and undefined sanitizers and under the thread sanitizer.
+# The last line counts all of them: N passed, N failed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+passed=0
+failed=0
+
+# Adds what a tool counted. No numbers mean that the tool itself broke: one failure.
+add() { # PASSED FAILED
+  if [ -z "$1" ] || [ -z "$2" ]; then
+    failed=$((failed + 1))
+  else
+    passed=$((passed + $1))
+    failed=$((failed + $2))
+  fi
+}
+
+# The thread sanitizer of this compiler cannot place its shadow memory beside widely randomised mappings.
+plain_addresses() {
+  local bits
+  bits=$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 0)
+  if [ "$bits" -gt 28 ] && setarch -R true 2>/dev/null; then setarch -R "$@"; else "$@"; fi
+}
+
+run_c_tests() { # PRESET
+  local log=build/$1/ctest.log total bad
+  plain_addresses ctest --preset "$1" 2>&1 | tee "$log" || true
+  total=$(sed -nE 's/.* tests failed out of ([0-9]+).*/\1/p' "$log")
+  bad=$(sed -nE 's/.*, ([0-9]+) tests failed out of .*/\1/p' "$log")
+  add "${total:+$((total - bad))}" "$bad"
+}
+
+run_specs() { # PRESET
+  local log=build/$1/spec.log code=0 summary good bad
+  plain_addresses "build/$1/baton" test -o plainTerminal 2>&1 | tee "$log" || code=$?
+  summary=$(sed -nE '/^[0-9]+ success(es)? \/ [0-9]+ failures? \/ [0-9]+ errors? /p' "$log" | tail -n 1)
+  good=$(awk '{ print $1 }' <<<"$summary")
+  bad=$(awk 'NF { print $4 + $7 }' <<<"$summary")
+  if [ "$code" -ne 0 ] && [ "${bad:-0}" -eq 0 ]; then bad=$((${bad:-0} + 1)); fi
+  add "$good" "$bad"
+}
+
+run_preset() { # PRESET
+  echo "== $1"
+  cmake --preset "$1" >/dev/null
+  cmake --build --preset "$1"
+  run_c_tests "$1"
+  run_specs "$1"
+}
+
+presets=(dev)
+case "${1:-}" in
+"") ;;
+--sanitize) presets+=(asan tsan) ;;
+*)
+  echo "tools/test.sh: unknown argument $1; usage: tools/test.sh [--sanitize]" >&2
+  exit 2
+  ;;
+esac
+
+tools/packages.sh build test
+for preset in "${presets[@]}"; do
+  [ "$preset" = dev ] || export BATON_TEST_SMALL=1
+  # OpenBLAS is not instrumented: how its threads wait for each other would be reported as races
+  [ "$preset" != tsan ] || export OPENBLAS_NUM_THREADS=1
+  run_preset "$preset"
+done
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
