@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Builds the preset dev and runs every test: C tests through ctest, specs through `baton test`.
 # --sanitize repeats them with smaller cases under the address and undefined sanitizers and under the thread sanitizer.
-# The last line counts all of them: N passed, N failed.
+# What failed is repeated at the end. The last line counts all of them: N passed, N failed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 passed=0
 failed=0
+failures= # what the tools said about each failed test
 
 # Adds what a tool counted. No numbers mean that the tool itself broke: one failure.
 add() { # PASSED FAILED
@@ -25,12 +26,15 @@ plain_addresses() {
   if [ "$bits" -gt 28 ] && setarch -R true 2>/dev/null; then setarch -R "$@"; else "$@"; fi
 }
 
+note() { failures+="-- $1"$'\n'"$2"$'\n'; } # PRESET TEXT
+
 run_c_tests() { # PRESET
   local log=build/$1/ctest.log total bad
   plain_addresses ctest --preset "$1" 2>&1 | tee "$log" || true
   total=$(sed -nE 's/.* tests failed out of ([0-9]+).*/\1/p' "$log")
   bad=$(sed -nE 's/.*, ([0-9]+) tests failed out of .*/\1/p' "$log")
   add "${total:+$((total - bad))}" "$bad"
+  [ "$bad" = 0 ] || note "$1" "$(grep -aE '^\[  ERROR|^\[   LINE|^\[  FAILED|\*\*\*|WARNING: Thread|ERROR: Addr|runtime error' "$log" | head -n 30)"
 }
 
 run_specs() { # PRESET
@@ -41,12 +45,13 @@ run_specs() { # PRESET
   bad=$(awk 'NF { print $4 + $7 }' <<<"$summary")
   if [ "$code" -ne 0 ] && [ "${bad:-0}" -eq 0 ]; then bad=$((${bad:-0} + 1)); fi
   add "$good" "$bad"
+  [ "${bad:-1}" -eq 0 ] || note "$1" "$(awk '/^(Pending|Failure|Error|Suite) /{ show = !/^Pending/ } show' "$log" | head -n 60)"
 }
 
 run_preset() { # PRESET
   echo "== $1"
   cmake --preset "$1" >/dev/null
-  cmake --build --preset "$1"
+  cmake --build --preset "$1" -- --quiet
   run_c_tests "$1"
   run_specs "$1"
 }
@@ -69,5 +74,6 @@ for preset in "${presets[@]}"; do
   run_preset "$preset"
 done
 
+printf '%s' "$failures"
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -103,10 +103,6 @@ local function blas()
     "matmul of expected results is slow without it: apt-get install libopenblas0-pthread")
 end
 
-local function hwloc()
-  return library({ "libhwloc.so.15" }, "counts the CPUs of very large machines: apt-get install libhwloc15")
-end
-
 local function line_editing()
   return library({ "libedit.so.2" }, "baton repl edits lines with it: apt-get install libedit2")
 end
@@ -145,7 +141,7 @@ end
 -- In the order of the report. What runs cannot do without is required.
 local checks = {
   { "compiler", compiler, required = true }, { "headers", headers, required = true }, { "run", run, required = true },
-  { "open files", files }, { "memory", memory }, { "compile cache", cache }, { "BLAS", blas }, { "hwloc", hwloc },
+  { "open files", files }, { "memory", memory }, { "compile cache", cache }, { "BLAS", blas },
   { "line editing", line_editing }, { "busted", busted }, { "luacheck", luacheck },
 }
 

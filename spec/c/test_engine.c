@@ -427,6 +427,13 @@ static void one_slow_task_pins_itself_only(void **state) {
   fixture_close(&f);
 }
 
+/* Of a sanitized program the resident memory is mostly the sanitizer's, which grows with every page touched. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { RESIDENT_IS_OURS = 0 };
+#else
+enum { RESIDENT_IS_OURS = 1 };
+#endif
+
 static uint64_t resident_bytes(void) {
   unsigned long long total = 0, resident = 0;
   FILE *file = fopen("/proc/self/statm", "r");
@@ -453,7 +460,7 @@ static void a_million_tasks_need_no_more_memory_than_the_window(void **state) {
     fixture_submit(&f, 1, counting(&runs), accesses, 2, NULL, 0);
     if (i == count / 2) first = resident_bytes();
   }
-  assert_true(resident_bytes() < first + (4 << 20));
+  if (RESIDENT_IS_OURS) assert_true(resident_bytes() < first + (4 << 20));
   assert_int_equal(fixture_finish(&f), TASK_OK);
   assert_int_equal(runs, count);
   fixture_close(&f);

@@ -7,9 +7,7 @@
 typedef struct base_pool base_pool;
 
 /* CPUs that this process may use, at least 1: what its affinity allows, which the cpuset of its cgroup limits
-** too (a quota of CPU time is not looked at). The kernel answers in some 5 µs. hwloc gives the same number,
-** but takes 2-3 ms to load and discover, of the 20 ms that a whole start may take; it is asked only where the
-** plain call fails: on machines with more CPUs than a cpu_set_t has bits. Any thread. */
+** too (a quota of CPU time is not looked at), on machines of any size. Some 5 µs. Any thread. */
 uint32_t base_cpu_count(void);
 
 /* `run` is called once for each lane 0 … lanes-1, on pool threads, possibly at the same time; `done` once, on
