@@ -102,9 +102,11 @@ end
 --- The runtimes that its program can run on, the default one first.
 function class:fitting_runtimes() return self.runtimes or self.program and self.program.runtimes or {} end
 
+local too_many_files = { [23] = true, [24] = true } -- errno
+
 local function read_file(path)
-  local file, why = io.open(path, "rb")
-  if not file then options.fail("bad_file", "scene " .. why) end
+  local file, why, number = io.open(path, "rb")
+  if not file then options.fail(too_many_files[number] and "resource_limit" or "bad_file", "scene " .. why) end
   local text
   text, why = file:read("a")
   file:close()

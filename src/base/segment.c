@@ -1,4 +1,5 @@
 #include "base/segment.h"
+#include "base/cause.h"
 #include "base/heap.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -118,7 +119,8 @@ static int take(uint64_t size, uint64_t alignment, base_extent *out) {
 }
 
 static baton_status refuse(uint64_t size, uint64_t live, int failure, baton_error *err) {
-  baton_error_set(err, BATON_OUT_OF_MEMORY, "no memory for a block of %llu bytes, %llu bytes are in use",
+  baton_status status = base_cause_status(failure, BATON_OUT_OF_MEMORY);
+  baton_error_set(err, status, "no memory for a block of %llu bytes, %llu bytes are in use",
                   (unsigned long long)size, (unsigned long long)live);
   baton_error_text(err, BATON_FIELD_CAUSE, "%s", strerror(failure));
   if (failure == EFBIG)
@@ -127,7 +129,7 @@ static baton_status refuse(uint64_t size, uint64_t live, int failure, baton_erro
   else if (failure == ENOMEM && size > machine_limit())
     baton_error_text(err, BATON_FIELD_HINT, "memory and swap of this machine: %llu bytes",
                      (unsigned long long)machine_limit());
-  return BATON_OUT_OF_MEMORY;
+  return status;
 }
 
 baton_status base_extent_alloc(uint64_t size, uint64_t alignment, base_extent *out, baton_error *err) {

@@ -1,5 +1,6 @@
 #include "tensor/file.h"
 #include "base/atomic.h"
+#include "base/cause.h"
 #include "base/memory.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -18,10 +19,10 @@ enum { AT_ONCE = 1 << 30 }; /* the most that one read or write is asked for */
 
 static baton_status io_error(baton_error *err, const char *path, const char *what, int number) {
   char text[128];
-  baton_error_set(err, BATON_IO_ERROR, "%s: cannot %s: %s", path, what,
-                  strerror_r(number, text, sizeof text));
+  baton_status status = base_cause_status(number, BATON_IO_ERROR);
+  baton_error_set(err, status, "%s: cannot %s: %s", path, what, strerror_r(number, text, sizeof text));
   baton_error_text(err, BATON_FIELD_PATH, "%s", path);
-  return BATON_IO_ERROR;
+  return status;
 }
 
 baton_status tensor_bad_file(baton_error *err, const char *path, const char *fmt, ...) {

@@ -1,4 +1,5 @@
 #include "chip/program/cache.h"
+#include "base/cause.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "chip/program/file.h"
@@ -216,7 +217,9 @@ static int store_somewhere(const base_digest *key, const chip_text *manifest, co
     int cause = folder.failed        ? ENOMEM
                 : folder.length == 0 ? ENOENT
                                      : store_in(folder.data, key, manifest, object, digest, path);
-    int failed = cause == 0 || cause == ENOMEM ? cause : make_fallback(folder.data, cause);
+    /* a limit of this process says nothing about the folder */
+    int failed = base_cause_status(cause, BATON_OK) != BATON_OK ? cause : 0;
+    if (cause != 0 && failed == 0) failed = make_fallback(folder.data, cause);
     chip_text_free(&folder);
     if (cause == 0 || failed != 0) return failed;
     fallback_folder(&folder);
@@ -231,7 +234,8 @@ static baton_status store(const base_digest *key, const chip_text *manifest, con
   int cause = store_somewhere(key, manifest, object, digest, path);
   if (cause == 0) return BATON_OK;
   if (cause == ENOMEM) return base_out_of_memory(err, "the compile cache");
-  return baton_error_set(err, BATON_IO_ERROR, "no folder takes a compiled kernel: %s", strerror(cause));
+  return baton_error_set(err, base_cause_status(cause, BATON_IO_ERROR),
+                         "no folder takes a compiled kernel: %s", strerror(cause));
 }
 
 baton_status chip_cache_store(const base_digest *key, const chip_build *build, base_digest *digest,

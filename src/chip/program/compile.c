@@ -1,9 +1,11 @@
 #include "chip/program/compile.h"
 #include "base/atomic.h"
+#include "base/cause.h"
 #include "base/memory.h"
 #include "chip/program/cache.h"
 #include "chip/program/depend.h"
 #include "chip/program/file.h"
+#include "chip/program/object.h"
 #include "chip/program/toolchain.h"
 #include <baton/kernel.h>
 #include <errno.h>
@@ -55,8 +57,9 @@ static baton_status context(const chip_unit *unit, baton_status code, baton_erro
 
 static baton_status cannot_read(const chip_unit *unit, const char *path, int cause, baton_error *err) {
   if (cause == ENOMEM) return base_out_of_memory(err, "a kernel's source");
-  baton_error_set(err, BATON_BAD_FILE, "%s: cannot read %s: %s", unit->who, origin(unit), strerror(cause));
-  return locate(unit, path, BATON_BAD_FILE, err);
+  baton_status status = base_cause_status(cause, BATON_BAD_FILE);
+  baton_error_set(err, status, "%s: cannot read %s: %s", unit->who, origin(unit), strerror(cause));
+  return locate(unit, path, status, err);
 }
 
 static baton_status cannot_load(const chip_unit *unit, const chip_text *why, baton_status code,
@@ -230,7 +233,7 @@ static baton_status call_compiler(compile_job *job, const char *scratch, baton_e
   atomic_fetch_add_explicit(&compilations, 1, memory_order_relaxed);
   cause = command.failed ? ENOMEM : chip_toolchain_run(&command, job->unit->directory, &output, &status);
   if (cause != 0) {
-    result = baton_error_set(err, cause == ENOMEM ? BATON_OUT_OF_MEMORY : BATON_COMPILE_FAILED,
+    result = baton_error_set(err, base_cause_status(cause, BATON_COMPILE_FAILED),
                              "%s: the compiler '%s' cannot be started in %s: %s", job->unit->who,
                              job->command.items[0], job->unit->directory, strerror(cause));
     locate(job->unit, NULL, result, err);
@@ -253,7 +256,7 @@ static void compare_source(compile_job *job) {
 }
 
 static baton_status cannot_store(const compile_job *job, const char *doing, int cause, baton_error *err) {
-  baton_status status = cause == ENOMEM ? BATON_OUT_OF_MEMORY : BATON_IO_ERROR;
+  baton_status status = base_cause_status(cause, BATON_IO_ERROR);
   baton_error_set(err, status, "%s: %s: %s", job->unit->who, doing, strerror(cause));
   return locate(job->unit, NULL, status, err);
 }
@@ -350,8 +353,10 @@ static baton_status load_object(const chip_unit *unit, chip_library **library, b
     status = cannot_read(unit, path.data, cause, err);
   else if (chip_library_shadows(path.data, &digest))
     status = copy_object(unit, &path, &digest, err);
+  if (status == BATON_OK && (cause = chip_object_check(path.data, &why)) != 0)
+    status = cannot_read(unit, path.data, cause, err);
   if (status == BATON_OK) {
-    *library = chip_library_open(path.data, &digest, &why);
+    if (!why.length && !why.failed) *library = chip_library_open(path.data, &digest, &why);
     if (!*library) status = cannot_load(unit, &why, BATON_BAD_FILE, err);
   }
   chip_text_free(&path);
