@@ -17,7 +17,7 @@ end
 glue.each_platform(function(platform)
   describe("a buffer", function()
     local chip
-    before_each(function() chip = baton.worker { platform = platform } end)
+    before_each(function() chip = baton.worker { platform = platform, device = 0 } end)
     after_each(function() chip:close() end)
 
     it("has a worker and a size", function()
@@ -170,7 +170,7 @@ glue.each_platform(function(platform)
 
   describe("child memory", function()
     local chip
-    before_each(function() chip = baton.worker { platform = platform } end)
+    before_each(function() chip = baton.worker { platform = platform, device = 0 } end)
     after_each(function() chip:close() end)
 
     it("has the fields and views of a tensor", function()

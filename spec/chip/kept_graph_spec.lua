@@ -5,7 +5,7 @@ local raises = require("baton.busted").raises
 
 describe("a graph on host_build_graph", function()
   local chip, builds
-  before_each(function() chip, builds = baton.worker(), 0 end)
+  before_each(function() chip, builds = baton.worker { runtime = "host_build_graph" }, 0 end)
   after_each(function() chip:close() end)
 
   -- y = x + v + x[1]; `n` tasks append 0 to an intermediate.
@@ -92,12 +92,13 @@ describe("a graph on host_build_graph", function()
 
   it("is run by another worker of the same width, and built anew for another width", function()
     local p, x = program(), tensor.full("f32", { 8 }, 1)
-    local twin <close> = baton.worker()
-    local wider <close> = baton.worker { platform = "a5sim" }
+    local twin <close> = baton.worker { runtime = "host_build_graph" }
+    local other <close> = baton.worker { runtime = "host_build_graph",
+      platform = chip.platform == "a5sim" and "a2a3sim" or "a5sim" }
     assert.equal(4, run(p, x, 1, 2):get(1))
     assert.equal(4, run(p, x, 1, 2, twin):get(1))
     assert.equal(1, builds)
-    assert.equal(4, run(p, x, 1, 2, wider):get(1))
+    assert.equal(4, run(p, x, 1, 2, other):get(1))
     assert.equal(2, builds)
   end)
 

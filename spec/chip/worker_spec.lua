@@ -50,7 +50,9 @@ end)
 glue.each_platform(function(platform)
   describe("a worker", function()
     local chip
-    before_each(function() chip = baton.worker { platform = platform } end)
+    before_each(function()
+      chip = baton.worker { platform = platform, device = 0, runtime = "host_build_graph" }
+    end)
     after_each(function() chip:close() end)
 
     it("runs a program and returns its timing", function()

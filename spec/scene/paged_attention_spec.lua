@@ -41,7 +41,7 @@ describe("scenes/paged_attention.lua", function()
   end)
 
   it("submits four tasks for each block that a length reaches", function()
-    local chip <close> = baton.worker { platform = "a2a3sim" }
+    local chip <close> = baton.worker { platform = "a2a3sim", runtime = "host_build_graph" }
     local blocks = 3 + 4 + 8 + 1 -- of 16 keys, for 33, 64, 128 and 15
     assert.equal(4 * blocks, check(chip, mixed).tasks)
   end)
