@@ -41,6 +41,7 @@ extern "C" {
   X(RESOURCE_LIMIT, "resource_limit")     \
   X(COMPILE_FAILED, "compile_failed")     \
   X(UNSUPPORTED, "unsupported")           \
+  X(DEVICE_BUSY, "device_busy")           \
   X(BAD_FILE, "bad_file")                 \
   X(IO_ERROR, "io_error")                 \
   X(CANCELLED, "cancelled")               \

@@ -27,6 +27,10 @@ const char *baton_platform_name(uint32_t index);
 BATON_MUST_CHECK baton_status baton_platform_describe(const char *name, baton_platform *out,
                                                       baton_error *err);
 
+/* The process that has device `number` open, this one included; 0: nobody, or no such platform. It may be old by the
+** time it is read. */
+int32_t baton_platform_owner(const char *name, uint32_t number);
+
 #ifdef __cplusplus
 }
 #endif

@@ -72,11 +72,13 @@ typedef struct baton_worker_options {
   baton_arena arena;             /* committed when the worker opens */
   baton_program *const *prewarm; /* compiled and registered when the worker opens */
   uint32_t nprewarm;
+  double wait_device; /* seconds to wait for another process that owns the device; default: do not wait */
   baton_fault fault;
 } baton_worker_options;
 
 /* Opens a chip: streams and memory are made here, once. The caller owns *out. `unsupported` names the
-** platforms that there are. */
+** platforms that there are. A device belongs to one process at a time, whose workers share it: `device_busy`
+** names the process that has it. The claim ends with the worker, or with the process however that ends. */
 BATON_MUST_CHECK baton_status baton_worker_open(const baton_worker_options *options, baton_worker **out,
                                                 baton_error *err);
 

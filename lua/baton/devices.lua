@@ -52,15 +52,30 @@ local function print_table(platforms)
   end
 end
 
+-- The devices that processes have open.
+local function owned(platforms)
+  local list = json.array()
+  for _, platform in ipairs(platforms) do
+    for device = 0, settings.most_devices - 1 do
+      local pid = baton.device_owner(platform.name, device)
+      if pid then list[#list + 1] = { platform = platform.name, device = device, pid = pid } end
+    end
+  end
+  return list
+end
+
 --- Runs the command with its arguments; returns the exit status.
 function devices.main(...)
   local arguments = settings.parse(parser(), { ... })
   local platforms = json.array()
   for i, name in ipairs(baton.platforms()) do platforms[i] = baton.platform(name) end
   if arguments.json then
-    print(json.encode({ baton = baton.version, platforms = platforms }, 2))
+    print(json.encode({ baton = baton.version, platforms = platforms, owned = owned(platforms) }, 2))
   else
     print_table(platforms)
+    for _, one in ipairs(owned(platforms)) do
+      print(("device %d of %s is in use by process %d"):format(one.device, one.platform, one.pid))
+    end
   end
   return status.ok
 end

@@ -44,6 +44,13 @@ local function compiler()
     "apt-get install gcc, or set CC to a compiler")
 end
 
+-- A device that no other process has.
+local function free_device(platform)
+  local device = 0
+  while device < settings.most_devices - 1 and baton.device_owner(platform, device) do device = device + 1 end
+  return device
+end
+
 -- A kernel that nobody compiled before, through the compiler, the headers and the loader to a chip and back.
 local function trial()
   local x = baton.tensor.zeros("f32", { 1 })
@@ -54,7 +61,8 @@ local function trial()
       BATON_KERNEL(one) { baton_io(args, 0, float)[0] += 1; }]] } },
     graph = function(g, t) g.aiv("one", t) end,
   }
-  local chip <close> = baton.worker { platform = baton.platforms()[1] }
+  local platform = baton.platforms()[1]
+  local chip <close> = baton.worker { platform = platform, device = free_device(platform) }
   chip:run(program, { x })
   return x:get(1) == 1
 end

@@ -5,7 +5,9 @@ local options = require "baton.options"
 local settings = {}
 
 local runtimes = { "host_build_graph", "tensormap_and_ringbuffer", "aicpu_build_graph" }
-local most_seconds, most_devices = 1e9, 1024
+local most_seconds = 1e9
+
+settings.most_devices = 1024 -- of a platform, numbered from 0
 
 local function refuse(knob, text, expected, hint)
   options.fail("invalid_argument", ("%s %s: %s expected"):format(knob, text, expected), hint)
@@ -49,14 +51,14 @@ end
 function readers.device(knob, text)
   local list = {}
   if is_variable(knob) and not text:match "^%d+$" then
-    refuse(knob, text, ("a device number below %d"):format(most_devices))
+    refuse(knob, text, ("a device number below %d"):format(settings.most_devices))
   end
   for part in (text .. ","):gmatch "([^,]*)," do
     local first, last = part:match "^(%d+)%-(%d+)$"
     first = math.tointeger(tonumber(first or part:match "^%d+$"))
     last = last and math.tointeger(tonumber(last)) or first
-    if not first or last < first or last >= most_devices then
-      refuse(knob, text, ("device numbers below %d such as 0, 0-3 or 0,2"):format(most_devices))
+    if not first or last < first or last >= settings.most_devices then
+      refuse(knob, text, ("device numbers below %d such as 0, 0-3 or 0,2"):format(settings.most_devices))
     end
     for device = first, last do list[#list + 1] = device end
   end

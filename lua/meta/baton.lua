@@ -23,6 +23,13 @@ function baton.platforms() end
 ---@return baton.platform
 function baton.platform(name) end
 
+---The number of the process that has a device open, which may be this one; nil: nobody. It may be old by the time it is
+---read.
+---@param platform string
+---@param device integer
+---@return integer?
+function baton.device_owner(platform, device) end
+
 ---@class baton.platform
 ---@field name string
 ---@field clusters integer

@@ -22,6 +22,7 @@ local baton = {}
 ---@field config? baton.config
 ---@field arena? baton.arena committed when the worker opens
 ---@field prewarm? baton.program[] compiled and registered when the worker opens
+---@field wait_device? number seconds to wait for another process that owns the device (default 0)
 ---@field fault? baton.fault for tests
 
 ---The regions of device memory that a worker keeps from run to run, each in bytes or as "64MiB".
@@ -37,7 +38,9 @@ local baton = {}
 ---@field forever? boolean
 
 ---Opens a chip: its memory and streams are made here, once. Raises `unsupported` for an unknown platform, naming those
----that there are.
+---that there are. A device belongs to one process at a time, whose workers share it; a device of another process raises
+---`device_busy` with the number of that process, after `wait_device` seconds. It is free again when the last worker on
+---it is closed, or when the process ends in any way.
 ---@param options? baton.worker_options
 ---@return baton.worker
 function baton.worker(options) end

@@ -4,6 +4,7 @@
 #include "device/device.h"
 #include "device/ranges.h"
 #include <errno.h>
+#include <math.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <setjmp.h>
@@ -113,6 +114,41 @@ static void default_memory_respects_limits(void **state) {
   assert_int_equal(status, 0);
 }
 
+/* In a child of the process that has the device. */
+static int child_is_refused(device *inherited, pid_t parent) {
+  baton_error err = {0};
+  char message[128];
+  device *dev;
+  snprintf(message, sizeof message, "device 3 of a2a3sim is in use by process %d", (int)parent);
+  if (device_open(&(device_options){.id = 3}, &dev, &err) != BATON_DEVICE_BUSY) return 0;
+  if (strcmp(err.message, message) != 0 || !(err.known & BATON_KNOWN_DEVICE) || err.device != 3) return 0;
+  baton_error_clear(&err);
+  return device_owner(device_platform_of(inherited), 3) == parent;
+}
+
+static void a_forked_child_is_another_process(void **state) {
+  (void)state;
+  device *dev = open_device();
+  pid_t parent = getpid(), child = fork();
+  assert_true(child >= 0);
+  if (child == 0) _exit(child_is_refused(dev, parent) ? 0 : 1);
+  int status = -1;
+  assert_int_equal(waitpid(child, &status, 0), child);
+  assert_int_equal(status, 0);
+  assert_int_equal(device_owner(device_platform_of(dev), 3), parent);
+  close_device(dev);
+}
+
+static void the_last_close_of_a_process_ends_its_claim(void **state) {
+  (void)state;
+  const device_platform *platform = device_platforms(0);
+  device *first = open_device(), *second = open_device();
+  close_device(first);
+  assert_int_equal(device_owner(platform, 3), getpid());
+  close_device(second);
+  assert_int_equal(device_owner(platform, 3), 0);
+}
+
 static void open_refuses_what_is_not_there(void **state) {
   (void)state;
   baton_error err = {0};
@@ -127,6 +163,11 @@ static void open_refuses_what_is_not_there(void **state) {
   options = (device_options){.id = 3000000000u};
   assert_int_equal(device_open(&options, &dev, &err), BATON_OUT_OF_RANGE);
   assert_string_equal(err.message, "device 3000000000: the largest number is 2147483647");
+  options = (device_options){.id = 3, .wait_seconds = -1};
+  assert_int_equal(device_open(&options, &dev, &err), BATON_INVALID_ARGUMENT);
+  assert_string_equal(err.message, "wait_device: a number of seconds in 0..1000000000 expected, got -1");
+  options = (device_options){.id = 3, .wait_seconds = (double)NAN};
+  assert_int_equal(device_open(&options, &dev, &err), BATON_INVALID_ARGUMENT);
   options = (device_options){.id = 3, .memory = UINT64_MAX};
   assert_failed(device_open(&options, &dev, &err), &err, BATON_OUT_OF_RANGE,
                 "memory of 18446744073709551615 bytes for device 3: at most 72057594037927936");
@@ -818,6 +859,8 @@ int main(void) {
       cmocka_unit_test(open_refuses_what_is_not_there),
       cmocka_unit_test(each_platform_opens_eagerly),
       cmocka_unit_test(zero_options_mean_defaults),
+      cmocka_unit_test(a_forked_child_is_another_process),
+      cmocka_unit_test(the_last_close_of_a_process_ends_its_claim),
       cmocka_unit_test(open_survives_each_failing_allocation),
       cmocka_unit_test(addresses_are_no_pointers),
       cmocka_unit_test(copies_and_fills_arrive),

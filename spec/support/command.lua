@@ -38,10 +38,12 @@ function command.remove(folder) os.execute("rm -rf " .. command.quote(folder)) e
 -- What `baton test --platform …` and the caller's environment say is for this process: a child has the built-in defaults.
 local forget_settings = "unset BATON_PLATFORM BATON_DEVICE BATON_RUNTIME BATON_ISOLATION BATON_TIMEOUT BATON_SEED"
 
---- Runs a shell line; returns { status =, out =, err = }. A signal n gives the status 128 + n.
+--- Runs a shell line; returns { status =, out =, err = }. A signal n gives the status 128 + n. What it starts has devices
+--- of its own, so that a worker of the spec itself is in nobody's way.
 function command.shell(line)
   local folder = command.folder()
-  local _, how, number = os.execute(("( %s; %s ) >%s/out 2>%s/err"):format(forget_settings, line, folder, folder))
+  local _, how, number = os.execute(("( %s; export XDG_RUNTIME_DIR=%s; %s ) >%s/out 2>%s/err"):format(forget_settings,
+    folder, line, folder, folder))
   local result = { status = how == "signal" and 128 + number or number, out = command.read(folder .. "/out"),
     err = command.read(folder .. "/err") }
   command.remove(folder)

@@ -1,4 +1,4 @@
-/* baton.platforms and baton.platform. */
+/* baton.platforms, baton.platform and baton.device_owner. */
 #include "bind/bind.h"
 #include <baton/platform.h>
 
@@ -36,8 +36,20 @@ static int describe_platform(lua_State *L) {
   return 1;
 }
 
+/* device_owner(platform, device) -> number of the process that has it open, or nil */
+static int device_owner(lua_State *L) {
+  const char *name = bind_check_string(L, 1, "platform");
+  int64_t device = bind_check_integer(L, 2, "device", 0, INT32_MAX);
+  int32_t owner = baton_platform_owner(name, (uint32_t)device);
+  if (!owner) return 0;
+  lua_pushinteger(L, owner);
+  return 1;
+}
+
 void bind_open_platform(lua_State *L) {
-  static const luaL_Reg functions[] = {
-      {"platforms", list_platforms}, {"platform", describe_platform}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"platforms", list_platforms},
+                                       {"platform", describe_platform},
+                                       {"device_owner", device_owner},
+                                       {NULL, NULL}};
   bind_functions(L, "baton", functions);
 }

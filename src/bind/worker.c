@@ -151,7 +151,7 @@ static void read_options(lua_State *L, baton_worker_options *options) {
   static const char *const names[] = {
       "level", "platform", "device", "devices", "runtime",         "isolation",   "subs", "heap",
       "arena", "prewarm",  "config", "fault",   "startup_timeout", "wait_device", NULL};
-  static const char *const later[] = {"devices", "subs", "heap", "startup_timeout", "wait_device", NULL};
+  static const char *const later[] = {"devices", "subs", "heap", "startup_timeout", NULL};
   memset(options, 0, sizeof *options);
   bind_check_options(L, 1, "worker", names);
   refuse_later(L, 1, "worker", later);
@@ -161,6 +161,7 @@ static void read_options(lua_State *L, baton_worker_options *options) {
   if (isolation && strcmp(isolation, "thread") != 0)
     bind_fail(L, BATON_UNSUPPORTED, "worker: isolation '%s' is not in this version, 'thread' is", isolation);
   options->devices = read_device(L, 1);
+  options->wait_device = bind_option_number(L, 1, "wait_device", 0, 1e9, 0);
   if (bind_option_table(L, 1, "config")) bind_read_config(L, -1, &options->config);
   if (bind_option_table(L, 1, "arena")) read_arena(L, lua_gettop(L), &options->arena);
   if (bind_option_table(L, 1, "fault")) read_fault(L, lua_gettop(L), &options->fault);

@@ -52,6 +52,7 @@ static baton_status read_options(const baton_worker_options *options, device_opt
                            options->level);
   if (options->devices) BATON_TRY(parse_device(options->devices, &opened->id, err));
   BATON_TRY(parse_fault(&options->fault, &opened->fault, err));
+  opened->wait_seconds = options->wait_device;
   opened->threads = thread_count(options->threads, opened->platform);
   return BATON_OK;
 }

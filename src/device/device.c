@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { MAX_WAIT_SECONDS = 1000000000 };
+
 static const device_driver *const drivers[] = {&device_driver_sim};
 
 /* Platform number `index` of all drivers, and its driver. */
@@ -19,6 +21,10 @@ static const device_platform *platform_at(uint32_t index, const device_driver **
 const device_platform *device_platforms(uint32_t index) {
   const device_driver *driver;
   return platform_at(index, &driver);
+}
+
+int32_t device_owner(const device_platform *platform, uint32_t id) {
+  return device_claim_owner(platform->name, id);
 }
 
 static baton_status refuse_platform(const char *name, baton_error *err) {
@@ -46,13 +52,38 @@ baton_status device_blame(uint32_t id, baton_status status, baton_error *err) {
   return status;
 }
 
-/* A launch that was abandoned may still allocate, copy and free: then everything stays in place. */
+/* A launch that was abandoned may still allocate, copy and free: then everything stays in place, and the device
+** with this process. */
 static void device_destroy(device *dev) {
+  device_claim *claim = dev->abandoned ? NULL : dev->claim;
   if (!dev->abandoned) {
     device_ranges_close(&dev->ranges);
     pthread_mutex_destroy(&dev->lock);
   }
   dev->driver->close(dev);
+  device_claim_give(claim);
+}
+
+static baton_status check_options(const device_options *options, baton_error *err) {
+  if (options->id > INT32_MAX)
+    return baton_error_set(err, BATON_OUT_OF_RANGE, "device %u: the largest number is %d", options->id,
+                           INT32_MAX);
+  if (options->threads > DEVICE_MAX_THREADS)
+    return baton_error_set(err, BATON_OUT_OF_RANGE, "%u threads for device %u: at most %d", options->threads,
+                           options->id, DEVICE_MAX_THREADS);
+  if (!(options->wait_seconds >= 0 && options->wait_seconds <= MAX_WAIT_SECONDS))
+    return baton_error_set(err, BATON_INVALID_ARGUMENT,
+                           "wait_device: a number of seconds in 0..%d expected, got %g", MAX_WAIT_SECONDS,
+                           options->wait_seconds);
+  return BATON_OK;
+}
+
+/* What is the same for all drivers, on a device that its driver has opened. */
+static baton_status open_parts(device *dev, const device_options *options, baton_error *err) {
+  pthread_mutex_init(&dev->lock, NULL);
+  BATON_TRY(device_ranges_open(&dev->ranges, err));
+  if (options->fault.call != DEVICE_CALL_NONE) BATON_TRY(device_fault_install(dev, &options->fault, err));
+  return device_streams_open(dev, err);
 }
 
 baton_status device_open(const device_options *options, device **out, baton_error *err) {
@@ -60,23 +91,22 @@ baton_status device_open(const device_options *options, device **out, baton_erro
   const device_platform *platform;
   const device_driver *driver;
   BATON_TRY(find_platform(options->platform, &platform, &driver, err));
-  if (options->id > INT32_MAX)
-    return baton_error_set(err, BATON_OUT_OF_RANGE, "device %u: the largest number is %d", options->id,
-                           INT32_MAX);
-  if (options->threads > DEVICE_MAX_THREADS)
-    return baton_error_set(err, BATON_OUT_OF_RANGE, "%u threads for device %u: at most %d", options->threads,
-                           options->id, DEVICE_MAX_THREADS);
+  BATON_TRY(check_options(options, err));
+  device_claim *claim = NULL;
+  baton_status status = BATON_OK;
+  if (!options->look)
+    status = device_claim_take(platform->name, options->id, options->wait_seconds, &claim, err);
   device *dev;
-  baton_status status = driver->open(platform, options, &dev, err);
-  if (status != BATON_OK) return device_blame(options->id, status, err);
+  if (status == BATON_OK) status = driver->open(platform, options, &dev, err);
+  if (status != BATON_OK) {
+    device_claim_give(claim);
+    return device_blame(options->id, status, err);
+  }
   dev->driver = driver;
   dev->platform = platform;
   dev->id = options->id;
-  pthread_mutex_init(&dev->lock, NULL);
-  status = device_ranges_open(&dev->ranges, err);
-  if (status == BATON_OK && options->fault.call != DEVICE_CALL_NONE)
-    status = device_fault_install(dev, &options->fault, err);
-  if (status == BATON_OK) status = device_streams_open(dev, err);
+  dev->claim = claim;
+  status = open_parts(dev, options, err);
   if (status != BATON_OK) {
     device_blame(dev->id, status, err);
     device_streams_close(dev, 0, NULL);

@@ -49,6 +49,8 @@ typedef struct device_options {
   uint32_t id;
   uint64_t memory;  /* bytes; simulators: 4 GiB, or less if the machine or the limits of the process say so */
   uint32_t threads; /* simulators: threads that run kernels, at most DEVICE_MAX_THREADS; base_cpu_count() */
+  int look;         /* opened to see what it has, whoever owns it */
+  double wait_seconds; /* for another process that owns it */
   device_fault fault;
 } device_options;
 
@@ -103,17 +105,21 @@ struct device_launch {
 /* The platforms of this build one by one: `index` from 0, NULL after the last. Static. */
 const device_platform *device_platforms(uint32_t index);
 
+/* The process that has device `id` of the platform, this one included; 0: nobody. */
+int32_t device_owner(const device_platform *platform, uint32_t id);
+
 /* "alloc", "copy_in", …; NULL for DEVICE_CALL_NONE and for what is no call. Static. */
 const char *device_call_name(device_call call);
 
 /* Opens a device with its memory and its streams. On success the caller owns *out; on failure *out is NULL.
-** `unsupported` names the platforms that there are. */
+** `unsupported` names the platforms that there are. A device belongs to one process, which may open it more than
+** once; in another one that is `device_busy`, and names the owner. */
 BATON_MUST_CHECK baton_status device_open(const device_options *options, device **out, baton_error *err);
 
 /* Waits until `deadline` (base_now's clock; INT64_MAX: none) for each stream that is in order, cancels
 ** what did not begin, and frees everything, whatever failed; the status says what did. A launch that does
-** not end keeps its threads, its launch object and the memory of the device in place until it ends or the
-** process does. Nobody may use the device meanwhile but launches that run. *last gets the statistics of
+** not end keeps its threads, its launch object, the memory of the device and the claim on it in place until it
+** ends or the process does. Nobody may use the device meanwhile but launches that run. *last gets the statistics of
 ** the end; it may be NULL. A NULL device is ignored. */
 baton_status device_close(device *dev, int64_t deadline, device_stats *last, baton_error *err);
 

@@ -11,6 +11,7 @@
 #define DEVICE_DRIVER_H
 
 #include "base/atomic.h"
+#include "device/claim.h"
 #include "device/device.h"
 #include "device/ranges.h"
 #include <pthread.h>
@@ -66,6 +67,7 @@ struct device {
   uint32_t threads;            /* the driver's: lanes that can run at once */
   uint64_t memory;             /* the driver's: bytes */
   uint32_t abandoned;          /* the driver's: streams that were busy when they were destroyed */
+  device_claim *claim;         /* NULL: opened for a look */
   const device_driver *behind; /* the driver that the fault driver stands in front of */
   device_fault fault;
   _Atomic uint64_t fault_calls; /* of the kind that fails */
