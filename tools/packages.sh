@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing of the package groups given as arguments (build, test, lint): tools/packages.sh build test
+# Installs what is missing of the package groups given as arguments (build, test, lint, peer): tools/packages.sh build test
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,12 +1,8 @@
-/* openmp.c - the peer `openmp`: the same graphs as OpenMP tasks with depend clauses. Built by run.sh
-** --peers with every compiler that is there; the environment chooses how waiting threads wait
-** (OMP_WAIT_POLICY).
-**
-** Bodies are empty, but the compiler must not see that: they are called through a pointer, as a kernel
-** is. */
+/* openmp.c - the peer `openmp`: the same graphs as OpenMP tasks with depend clauses. The environment chooses how waiting
+** threads wait (OMP_WAIT_POLICY). */
 #include "base/clock.h"
-#include "graphs.h"
-#include "sample.h"
+#include "body.h"
+#include "figures.h"
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,104 +13,80 @@
 #define RUNTIME "libgomp"
 #endif
 
-typedef struct omp_tile {
-  _Alignas(BENCH_TILE) char bytes[BENCH_TILE];
-} omp_tile;
+static char buffer[BENCH_TILES * BENCH_TILE];
 
-typedef struct omp_figure {
-  const char *name;
-  void (*graph)(void); /* makes all tasks */
-  uint32_t tasks;
-  uint32_t threads;
-} omp_figure;
+/* The number of inputs is part of a directive. The one output stands behind them in a stencil, else before them. */
+#define OUTPUT   buffer[output.tile * BENCH_TILE]
+#define INPUT(k) buffer[inputs[k].tile * BENCH_TILE]
 
-static omp_tile tiles[BENCH_INDEPENDENT_TILES];
-static omp_tile buffers[2][BENCH_STENCIL_TILES];
-
-static void body_empty_0(void) {}
-static void body_empty_1(void *tensor) { (void)tensor; }
-static void body_empty_4(const void *a, const void *b, const void *c, void *out) {
-  (void)a;
-  (void)b;
-  (void)c;
-  (void)out;
-}
-
-static void (*volatile body_0)(void) = body_empty_0;
-static void (*volatile body_1)(void *) = body_empty_1;
-static void (*volatile body_4)(const void *, const void *, const void *, void *) = body_empty_4;
-
-static void graph_no_tensor(void) {
-  for (uint32_t i = 0; i < BENCH_INDEPENDENT_TASKS; i++) {
-#pragma omp task
-    body_0();
-  }
-}
-
-static void graph_independent(void) {
-  for (uint32_t i = 0; i < BENCH_INDEPENDENT_TASKS; i++) {
-    omp_tile *tile = &tiles[i % BENCH_INDEPENDENT_TILES];
-#pragma omp task firstprivate(tile) depend(inout : tile->bytes[0])
-    body_1(tile);
-  }
-}
-
-static void graph_chain(void) {
-  for (uint32_t i = 0; i < BENCH_CHAIN_TASKS; i++) {
-    omp_tile *tile = &tiles[0];
-#pragma omp task firstprivate(tile) depend(inout : tile->bytes[0])
-    body_1(tile);
-  }
-}
-
-static void graph_stencil(void) {
-  for (uint32_t step = 0; step < BENCH_STENCIL_STEPS; step++) {
-    const omp_tile *from = buffers[step % 2];
-    for (uint32_t x = 0; x < BENCH_STENCIL_TILES; x++) {
-      const omp_tile *left = &from[x ? x - 1 : BENCH_STENCIL_TILES - 1], *here = &from[x];
-      const omp_tile *right = &from[x + 1 < BENCH_STENCIL_TILES ? x + 1 : 0];
-      omp_tile *to = &buffers[(step + 1) % 2][x];
-#pragma omp task firstprivate(left, here, right, to)                     \
-    depend(in                                                            \
-           : left->bytes[0], here->bytes[0], right->bytes[0]) depend(out \
-                                                                     : to->bytes[0])
-      body_4(left, here, right, to);
+BENCH_INLINE void make_task(const bench_use *uses, uint32_t count, int output_last, uint32_t turns) {
+  const bench_use output = uses[output_last ? count - 1 : 0], *inputs = output_last ? uses : uses + 1;
+  switch (count) {
+  case 0:
+#pragma omp task firstprivate(turns)
+    bench_body(turns);
+    break;
+  case 1:
+    if (output.mode & BENCH_READS) {
+#pragma omp task firstprivate(turns) depend(inout : OUTPUT)
+      bench_body(turns);
+    } else {
+#pragma omp task firstprivate(turns) depend(out : OUTPUT)
+      bench_body(turns);
     }
+    break;
+  case 2:
+#pragma omp task firstprivate(turns) depend(in : INPUT(0)) depend(out : OUTPUT)
+    bench_body(turns);
+    break;
+  case 3:
+#pragma omp task firstprivate(turns) depend(in : INPUT(0), INPUT(1)) depend(out : OUTPUT)
+    bench_body(turns);
+    break;
+  case 4:
+#pragma omp task firstprivate(turns) depend(in : INPUT(0), INPUT(1), INPUT(2)) depend(out : OUTPUT)
+    bench_body(turns);
+    break;
+  default:
+#pragma omp task firstprivate(turns) depend(in : INPUT(0), INPUT(1), INPUT(2), INPUT(3)) depend(out : OUTPUT)
+    bench_body(turns);
   }
 }
 
-/* ns a task, from before the first task is made to the end of the last. */
-static double once_time(void *context) {
-  const omp_figure *figure = context;
+static void make_tasks(const bench_case *of) {
+  bench_use uses[BENCH_MOST_USES] = {{0, 0}};
+  for (uint32_t i = 0; i < of->tasks; i++)
+    make_task(uses, bench_uses(of->shape, i, uses), bench_width(of->shape) != 0, of->turns);
+}
+
+static double once(void *context) {
+  const bench_case *of = context;
   int64_t begin = 0, end = 0;
-#pragma omp parallel num_threads(figure->threads)
+#pragma omp parallel num_threads(of->threads)
 #pragma omp single
   {
     begin = base_now();
-    figure->graph();
+    make_tasks(of);
 #pragma omp taskwait
     end = base_now();
   }
-  return (double)(end - begin) / figure->tasks;
+  return (double)(end - begin);
 }
 
-static omp_figure figures[] = {
-    {"independent_0_queued", graph_no_tensor, BENCH_INDEPENDENT_TASKS, 0},
-    {"independent_1_queued", graph_independent, BENCH_INDEPENDENT_TASKS, 0},
-    {"chain_queued", graph_chain, BENCH_CHAIN_TASKS, 0},
-    {"stencil_queued", graph_stencil, BENCH_STENCIL_STEPS *BENCH_STENCIL_TILES, 0},
-};
+static int can(const bench_case *of) { return of->way != BENCH_REPLAYED; }
+
+static void *open_case(const bench_case *of) {
+  bench_case *copy = malloc(sizeof *copy);
+  if (!copy) abort();
+  *copy = *of;
+  return copy;
+}
 
 int main(int argc, char **argv) {
   const char *policy = getenv("OMP_WAIT_POLICY");
-  bench_options options;
-  char who[64];
-  if (bench_options_parse(argc, argv, &options) != argc) return 2;
+  char who[BENCH_NAME];
   snprintf(who, sizeof who, "openmp/" RUNTIME "-%s", policy ? policy : "default");
-  for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) {
-    figures[i].threads = options.threads;
-    if (bench_wanted(&options, figures[i].name))
-      bench_measure(&options, who, figures[i].name, "ns a task", once_time, &figures[i]);
-  }
-  return 0;
+  bench_runner runner = {
+      .who = who, .task_ns = 1000, .can = can, .open = open_case, .once = once, .close = free};
+  return bench_figures_main(argc, argv, &runner);
 }

@@ -1,7 +1,8 @@
 /* baton-bench-report - reads the lines of the measuring programs (sample.h) on standard input and prints
 ** all of them together: a table, or with --json what api.md section 11 says.
 **
-** A peer may come in several kinds; of each figure the kind with the lowest median counts. */
+** A peer may come in several kinds; of each figure the best kind counts: the one with the lowest median, or with the
+** highest where the unit is %. A line "absent", PEER, REASON says that a peer could not be measured. */
 #include <jansson.h>
 #include <math.h>
 #include <stdint.h>
@@ -10,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MOST_FIGURES = 256, MOST_PEERS = 8, NAME_SIZE = 64 };
+enum { MOST_FIGURES = 1024, MOST_PEERS = 8, MOST_ABSENT = 32, NAME_SIZE = 64 };
 
 typedef struct measured {
   double median, min, max;
@@ -31,9 +32,15 @@ typedef struct figure {
   uint32_t peer_count;
 } figure;
 
+typedef struct absence {
+  char peer[NAME_SIZE];
+  char reason[2 * NAME_SIZE];
+} absence;
+
 typedef struct report {
   figure figures[MOST_FIGURES];
-  uint32_t count;
+  absence absent[MOST_ABSENT];
+  uint32_t count, absent_count;
 } report;
 
 /* --- Reading ------------------------------------------------------------------------------------------ */
@@ -54,8 +61,12 @@ static peer *find_peer(figure *of, const char *name) {
   if (of->peer_count == MOST_PEERS) return NULL;
   peer *fresh = &of->peers[of->peer_count++];
   snprintf(fresh->name, sizeof fresh->name, "%s", name);
-  fresh->values.median = HUGE_VAL;
+  fresh->values.median = NAN;
   return fresh;
+}
+
+static int is_better(const figure *row, double value, double other) {
+  return strcmp(row->unit, "%") == 0 ? value > other : value < other;
 }
 
 static int add(report *all, const char *who, const char *name, const char *unit, const measured *values) {
@@ -71,23 +82,34 @@ static int add(report *all, const char *who, const char *name, const char *unit,
   snprintf(peer_name, sizeof peer_name, "%.*s", (int)length, who);
   peer *other = find_peer(row, peer_name);
   if (!other) return 0;
-  if (values->median < other->values.median) {
+  if (isnan(other->values.median) || is_better(row, values->median, other->values.median)) {
     other->values = *values;
     snprintf(other->kind, sizeof other->kind, "%s", who[length] ? who + length + 1 : "");
   }
   return 1;
 }
 
+static int add_absence(report *all, char *rest) {
+  const char *name = strsep(&rest, "\t");
+  if (!rest || all->absent_count == MOST_ABSENT) return 0;
+  absence *fresh = &all->absent[all->absent_count++];
+  snprintf(fresh->peer, sizeof fresh->peer, "%s", name);
+  snprintf(fresh->reason, sizeof fresh->reason, "%s", rest);
+  return 1;
+}
+
 static int read_line(report *all, char *line) {
-  char *fields[6], *rest = line;
+  static const char absent[] = "absent\t";
+  char *fields[6], *rest = line, *end;
   measured values;
   line[strcspn(line, "\n")] = 0;
+  if (strncmp(line, absent, strlen(absent)) == 0) return add_absence(all, line + strlen(absent));
   for (int i = 0; i < 6; i++)
     if (!(fields[i] = strsep(&rest, "\t"))) return 0;
-  values.median = strtod(fields[3], NULL);
+  values.median = strtod(fields[3], &end);
   values.min = strtod(fields[4], NULL);
   values.max = strtod(fields[5], NULL);
-  return !rest && values.median > 0 && add(all, fields[0], fields[1], fields[2], &values);
+  return !rest && end != fields[3] && !*end && add(all, fields[0], fields[1], fields[2], &values);
 }
 
 /* --- The machine -------------------------------------------------------------------------------------- */
@@ -119,7 +141,8 @@ static json_t *figure_json(const figure *row) {
   for (uint32_t i = 0; i < row->peer_count; i++) {
     const peer *other = &row->peers[i];
     json_object_set_new(peers, other->name, measured_json(&other->values));
-    json_object_set_new(ratio, other->name, json_real(other->values.median / row->baton.median));
+    if (row->baton.median > 0)
+      json_object_set_new(ratio, other->name, json_real(other->values.median / row->baton.median));
   }
   return json_pack("{s:s, s:s, s:o, s:o, s:o}", "name", row->name, "unit", row->unit, "baton",
                    measured_json(&row->baton), "peers", peers, "ratio", ratio);
@@ -127,12 +150,15 @@ static json_t *figure_json(const figure *row) {
 
 static int print_json(const report *all) {
   char model[NAME_SIZE];
-  json_t *figures = json_array();
+  json_t *figures = json_array(), *absent = json_object();
   cpu_model(model);
   for (uint32_t i = 0; i < all->count; i++)
     if (all->figures[i].known) json_array_append_new(figures, figure_json(&all->figures[i]));
-  json_t *root = json_pack("{s:{s:I, s:s}, s:o}", "machine", "cpus",
-                           (json_int_t)sysconf(_SC_NPROCESSORS_ONLN), "model", model, "figures", figures);
+  for (uint32_t i = 0; i < all->absent_count; i++)
+    json_object_set_new(absent, all->absent[i].peer, json_string(all->absent[i].reason));
+  json_t *root =
+      json_pack("{s:{s:I, s:s}, s:o, s:o}", "machine", "cpus", (json_int_t)sysconf(_SC_NPROCESSORS_ONLN),
+                "model", model, "figures", figures, "absent", absent);
   if (!root) return 0;
   int failed = json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
   putchar('\n');
@@ -141,12 +167,12 @@ static int print_json(const report *all) {
 }
 
 static void print_table(const report *all) {
-  printf("%-24s %-10s %10s %10s %10s   %s\n", "figure", "unit", "median", "min", "max",
+  printf("%-40s %-10s %10s %10s %10s   %s\n", "figure", "unit", "median", "min", "max",
          "peers: median, ratio");
   for (uint32_t i = 0; i < all->count; i++) {
     const figure *row = &all->figures[i];
     if (!row->known) continue;
-    printf("%-24s %-10s %10.1f %10.1f %10.1f", row->name, row->unit, row->baton.median, row->baton.min,
+    printf("%-40s %-10s %10.1f %10.1f %10.1f", row->name, row->unit, row->baton.median, row->baton.min,
            row->baton.max);
     for (uint32_t p = 0; p < row->peer_count; p++) {
       const peer *other = &row->peers[p];
@@ -155,6 +181,8 @@ static void print_table(const report *all) {
     }
     putchar('\n');
   }
+  for (uint32_t i = 0; i < all->absent_count; i++)
+    printf("no %s: %s\n", all->absent[i].peer, all->absent[i].reason);
 }
 
 int main(int argc, char **argv) {

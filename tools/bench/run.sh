@@ -2,11 +2,12 @@
 # run.sh [--json] [--peers] [--only NAME,...] - measures Baton and prints a table, or with --json one JSON
 # value on stdout and everything else on stderr.
 #
-# Builds what it measures with the preset `release`. --peers also builds the peers, with whatever
-# compilers the machine has, into build/bench-peers; one that is missing is said and left out. Peers run
-# right after Baton's own figures, on the same machine and with the same number of threads.
+# Builds what it measures with the preset `release`. --peers also installs the peers' packages where that is possible and
+# builds the peers into build/bench-peers; one that is missing is said, with the reason, and left out. Peers run right after
+# Baton's own figures, on the same machine and with the same number of threads.
 #
-# A figure is a row of the table in engine.c, or a call of `start`, `orchestration` or `attention` below.
+# A figure is a row of a table in figures.c, wake.c or window.c, or a call of `start`, `orchestration` or `attention`
+# below. Times are of a machine that does nothing else: two runs at once spoil each other.
 set -eu
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -71,54 +72,108 @@ attention() {
   fi
 }
 
+# absent PEER REASON: a line of the report.
+absent() {
+  say "no peer $1: $2"
+  printf 'absent\t%s\t%s\n' "$1" "$2"
+}
+
+# compile PEER COMPILER PROGRAM SOURCE... -- FLAG...: builds a program of a peer from files of this folder.
+compile() {
+  peer=$1 compiler=$2 program=$peers/$3
+  shift 3
+  if ! command -v "$compiler" >/dev/null; then
+    absent "$peer" "$compiler is not installed"
+    return 1
+  fi
+  sources=''
+  while [ "$1" != -- ]; do
+    sources="$sources tools/bench/$1"
+    shift
+  done
+  shift
+  # shellcheck disable=SC2086 # a list of files of ours
+  if ! (cd "$root" && "$compiler" -O3 -DNDEBUG -D_GNU_SOURCE -Iinclude -Isrc -Itools/bench $sources "$@" \
+    -o "$program") >&2; then
+    absent "$peer" "it does not build with $compiler (is its library installed?)"
+    return 1
+  fi
+}
+
+# The parts that programs with the figures of figures.c have in common, for C++ as objects.
+common='figures.c body.c sample.c'
+
+# openmp COMPILER: one OpenMP run-time library, under both ways to wait.
+openmp() {
+  # shellcheck disable=SC2086 # a list of names
+  compile openmp "$1" "openmp-$1" openmp.c $common -- -std=gnu11 -fopenmp -lm || return 0
+  for policy in active passive; do
+    OMP_WAIT_POLICY=$policy "$program" ${only:+--only "$only"} || absent openmp "it ended with status $?"
+  done
+}
+
 # attention_peer COMPILER: the same arithmetic as a plain C program, under both ways to wait.
 attention_peer() {
   wanted paged_attention || return 0
-  program=$peers/paged-attention-$1
-  command -v "$1" >/dev/null || return 0
-  if ! "$1" -std=gnu11 -O3 -march=native -DNDEBUG -D_GNU_SOURCE -fopenmp -I"$root/include" -I"$root/src" \
-    -I"$root/tools/bench" "$root/tools/bench/paged_attention.c" "$root/tools/bench/sample.c" -o "$program" >&2; then
-    say "no peer openmp_c from $1: it does not build (is its OpenMP library installed?)"
-    return 0
-  fi
+  compile openmp_c "$1" "paged-attention-$1" paged_attention.c sample.c -- -std=gnu11 -march=native -fopenmp -lm || return 0
   for policy in active passive; do
     OMP_WAIT_POLICY=$policy "$program"
   done
 }
 
-# openmp COMPILER: the figures of one OpenMP run-time library, under both ways to wait.
-openmp() {
-  program=$peers/openmp-$1
-  if ! command -v "$1" >/dev/null; then
-    say "no peer openmp from $1: it is not installed"
+onetbb() {
+  for part in figures body sample edges; do
+    compile onetbb gcc "$part.o" "$part.c" -- -std=gnu11 -c || return 0
+  done
+  compile onetbb g++ onetbb onetbb.cc -- -std=c++17 "$peers/figures.o" "$peers/body.o" "$peers/sample.o" \
+    "$peers/edges.o" -ltbb -lm || return 0
+  "$program" ${only:+--only "$only"} || absent onetbb "it ended with status $?"
+}
+
+# StarPU submits from one thread and runs tasks on others: with one of those it has as many threads as Baton.
+starpu() {
+  if ! flags=$(pkg-config --cflags --libs starpu-1.3 2>/dev/null); then
+    absent starpu "libstarpu-dev is not installed"
     return 0
   fi
-  if ! "$1" -std=gnu11 -O3 -DNDEBUG -D_GNU_SOURCE -fopenmp -I"$root/src" -I"$root/tools/bench" \
-    "$root/tools/bench/openmp.c" "$root/tools/bench/sample.c" -o "$program" >&2; then
-    say "no peer openmp from $1: it does not build (is its OpenMP library installed?)"
-    return 0
-  fi
-  for policy in active passive; do
-    OMP_WAIT_POLICY=$policy "$program" ${only:+--only "$only"}
+  # shellcheck disable=SC2086 # lists of names and of flags
+  compile starpu gcc starpu starpu.c $common -- -std=gnu11 $flags -lm || return 0
+  for workers in 1 2; do
+    STARPU_HOME=$peers STARPU_SILENT=1 STARPU_NCPU=$workers "$program" ${only:+--only "$only"} ||
+      absent starpu "it ended with status $?"
   done
 }
 
+# by_hand PEER: floor or spin.
+by_hand() {
+  # shellcheck disable=SC2086 # a list of names
+  compile "$1" gcc "$1" "$1.c" team.c $common -- -std=gnu11 -pthread -lm || return 0
+  "$program" ${only:+--only "$only"} || absent "$1" "it ended with status $?"
+}
+
 [ -f "$release/build.ninja" ] || (cd "$root" && cmake --preset release >&2)
-build baton-bench-engine baton-bench-orchestration baton-bench-start baton-bench-report
+build baton-bench-engine baton-bench-wake baton-bench-window baton-bench-orchestration baton-bench-start baton-bench-report
 
 lines=$(mktemp)
 trap 'rm -f "$lines"' EXIT
 trap 'exit 130' INT TERM
 
 {
-  "$release/baton-bench-engine" ${only:+--only "$only"}
+  for program in engine wake window; do
+    "$release/baton-bench-$program" ${only:+--only "$only"}
+  done
   start start_vector_example scenes/vector_example.lua
   orchestration orchestration_1000000
   attention
   if [ -n "$with_peers" ]; then
     mkdir -p "$peers"
+    "$root/tools/packages.sh" peer >&2 || say "packages of peers are missing and cannot be installed"
+    by_hand floor
+    by_hand spin
+    onetbb
     openmp gcc
     openmp clang
+    starpu
     attention_peer gcc
     attention_peer clang
   fi

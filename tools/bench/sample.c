@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_SAMPLES = 1000, LEAST_REPETITIONS = 7 };
+enum { LEAST_REPETITIONS = 7 };
 
 static const struct option names[] = {{"only", required_argument, NULL, 'o'},
                                       {"threads", required_argument, NULL, 't'},
@@ -26,11 +26,11 @@ static uint32_t count_from(const char *text, uint32_t most) {
 
 int bench_options_parse(int argc, char **argv, bench_options *out) {
   int option;
-  *out = (bench_options){.threads = BENCH_THREADS, .repetitions = LEAST_REPETITIONS, .seconds = 0.3};
+  *out = (bench_options){.threads = BENCH_THREADS, .repetitions = LEAST_REPETITIONS, .seconds = 0.1};
   while ((option = getopt_long(argc, argv, "+", names, NULL)) != -1) switch (option) {
     case 'o': out->only = optarg; break;
     case 't': out->threads = count_from(optarg, 64); break;
-    case 'r': out->repetitions = count_from(optarg, MOST_SAMPLES); break;
+    case 'r': out->repetitions = count_from(optarg, BENCH_MOST_SAMPLES); break;
     case 's': out->seconds = strtod(optarg, NULL); break;
     default: exit(2);
     }
@@ -51,8 +51,22 @@ static int compare(const void *left, const void *right) {
   return (a > b) - (a < b);
 }
 
-static void print_line(const char *who, const char *name, const char *unit, const double *sorted,
-                       uint32_t count) {
+int bench_sample(const bench_options *options, bench_once *once, void *context, bench_samples *out) {
+  out->count = 0;
+  if (once(context) < 0) return 0;
+  int64_t enough = base_deadline(options->seconds);
+  while (out->count < options->repetitions || (base_now() < enough && out->count < BENCH_MOST_SAMPLES)) {
+    double value = once(context);
+    if (value < 0) return 0;
+    out->values[out->count++] = value;
+  }
+  qsort(out->values, out->count, sizeof *out->values, compare);
+  return 1;
+}
+
+void bench_print_samples(const char *who, const char *name, const char *unit, const bench_samples *samples) {
+  const double *sorted = samples->values;
+  uint32_t count = samples->count;
   double median = (sorted[(count - 1) / 2] + sorted[count / 2]) / 2;
   printf("%s\t%s\t%s\t%.6g\t%.6g\t%.6g\n", who, name, unit, median, sorted[0], sorted[count - 1]);
   fflush(stdout);
@@ -60,19 +74,8 @@ static void print_line(const char *who, const char *name, const char *unit, cons
 
 int bench_measure(const bench_options *options, const char *who, const char *name, const char *unit,
                   bench_once *once, void *context) {
-  double samples[MOST_SAMPLES];
-  uint32_t count = 0;
-  if (once(context) < 0) return 0;
-  int64_t enough = base_deadline(options->seconds);
-  while (count < options->repetitions || (base_now() < enough && count < MOST_SAMPLES)) {
-    samples[count] = once(context);
-    if (samples[count++] < 0) return 0;
-  }
-  qsort(samples, count, sizeof *samples, compare);
-  print_line(who, name, unit, samples, count);
+  bench_samples samples;
+  if (!bench_sample(options, once, context, &samples)) return 0;
+  bench_print_samples(who, name, unit, &samples);
   return 1;
-}
-
-void bench_print(const char *who, const char *name, const char *unit, double value) {
-  print_line(who, name, unit, &value, 1);
 }

@@ -1,0 +1,24 @@
+/* body.h - a body of known length: a loop of so many turns, which takes the same time under every engine. It reads no
+** clock, so that a thread that is pushed off its CPU does not count as working. In C and in C++. */
+#ifndef BENCH_BODY_H
+#define BENCH_BODY_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Turns of a body of so many ns; 0 for 0. The first call measures the machine. */
+uint32_t bench_body_turns(double ns);
+
+void bench_body(uint32_t turns);
+
+/* What a call of bench_body takes now, in ns. */
+double bench_body_measure(uint32_t turns);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,128 @@
+#include "rig.h"
+#include "base/clock.h"
+#include "base/futex.h"
+#include <limits.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+enum { SPINS = 2000 };
+
+_Static_assert((int)BENCH_READS == (int)TASK_READS && (int)BENCH_WRITES == (int)TASK_WRITES,
+               "uses of a tile are accesses");
+
+_Noreturn void rig_give_up(const bench_rig *rig, const char *what) {
+  fprintf(stderr, "%s: %s\n", rig->name, what);
+  exit(1);
+}
+
+static int park(void *context, const _Atomic uint32_t *word, uint32_t expected, int64_t timeout) {
+  (void)context;
+  return base_futex_wait(word, expected, base_now() + timeout);
+}
+
+static void wake(void *context, const _Atomic uint32_t *word, int all) {
+  (void)context;
+  base_futex_wake(word, all ? INT_MAX : 1);
+}
+
+static int64_t now(void *context) {
+  (void)context;
+  return base_now();
+}
+
+typedef struct lane_start {
+  bench_rig *rig;
+  uint32_t number;
+} lane_start;
+
+static void sleep_at_gate(bench_rig *rig, uint32_t seen) {
+  /* seq_cst: the other half is in rig_enter */
+  atomic_fetch_add_explicit(&rig->sleepers, 1, memory_order_seq_cst);
+  base_futex_wait(&rig->opened, seen, INT64_MAX);
+  atomic_fetch_sub_explicit(&rig->sleepers, 1, memory_order_relaxed);
+}
+
+/* Waits until the gate was opened once more than `seen` times. */
+static void await_gate(bench_rig *rig, uint32_t seen) {
+  for (uint32_t spins = 0; atomic_load_explicit(&rig->opened, memory_order_acquire) == seen; spins++) {
+    if (spins < SPINS)
+      base_relax();
+    else
+      sleep_at_gate(rig, seen);
+  }
+}
+
+static void *lane_main(void *context) {
+  lane_start start = *(lane_start *)context;
+  bench_rig *rig = start.rig;
+  free(context);
+  for (uint32_t seen = 0;; seen++) {
+    await_gate(rig, seen);
+    if (rig->over) return NULL;
+    task_engine_work(rig->engine, start.number);
+    atomic_fetch_sub_explicit(&rig->inside, 1, memory_order_release);
+  }
+}
+
+task_limits rig_limits(uint32_t threads, uint32_t window) {
+  return (task_limits){.lanes = threads,
+                       .tasks = window,
+                       .edges = 65536,
+                       .regions = window > 4096 ? 4 * window : 16384,
+                       .blocks = window > 8192 ? 2 * window : 16384,
+                       .payload = window > 4096 ? (uint64_t)window * 1024 : 4 << 20,
+                       .heap = 256 << 20,
+                       .heap_unit = 1024};
+}
+
+int rig_can(bench_way way) { return way == BENCH_AUTO || way == BENCH_QUEUED || way == BENCH_REPLAYED; }
+
+void rig_open(bench_rig *rig, bench_way way) {
+  task_hooks hooks = {
+      .context = rig->context, .execute = rig->execute, .park = park, .wake = wake, .clock = now};
+  (void)way;
+  rig->size = task_engine_size(&rig->limits);
+  void *memory =
+      mmap(NULL, rig->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) rig_give_up(rig, "no memory for an engine");
+  rig->engine = task_engine_init(memory, &rig->limits, &hooks);
+  for (uint32_t i = 1; i < rig->limits.lanes; i++) {
+    lane_start *start = malloc(sizeof *start);
+    if (!start) rig_give_up(rig, "no memory for a lane");
+    *start = (lane_start){rig, i};
+    if (pthread_create(&rig->lanes[i], NULL, lane_main, start)) rig_give_up(rig, "no thread for a lane");
+  }
+}
+
+void rig_enter(bench_rig *rig) {
+  atomic_store_explicit(&rig->inside, rig->limits.lanes - 1, memory_order_relaxed);
+  /* seq_cst: see sleep_at_gate; and what the run needs, for the lanes */
+  atomic_fetch_add_explicit(&rig->opened, 1, memory_order_seq_cst);
+  if (atomic_load_explicit(&rig->sleepers, memory_order_seq_cst)) base_futex_wake(&rig->opened, INT_MAX);
+}
+
+void rig_begin(bench_rig *rig) {
+  task_engine_begin(rig->engine, 0);
+  rig_enter(rig);
+}
+
+int64_t rig_finish(bench_rig *rig) {
+  if (task_engine_finish(rig->engine)) rig_give_up(rig, "the run got stuck");
+  int64_t end = base_now();
+  for (uint32_t spins = 0; atomic_load_explicit(&rig->inside, memory_order_acquire); spins++) {
+    if (spins < SPINS)
+      base_relax();
+    else
+      sched_yield();
+  }
+  return end;
+}
+
+void rig_close(bench_rig *rig) {
+  rig->over = 1;
+  rig_enter(rig);
+  for (uint32_t i = 1; i < rig->limits.lanes; i++) pthread_join(rig->lanes[i], NULL);
+  munmap(rig->engine, rig->size);
+}
