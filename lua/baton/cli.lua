@@ -1,6 +1,7 @@
 -- baton.cli: the subcommands of the program.
 local failure = require "baton.error"
 local host = require "baton.host"
+local output = require "baton.output"
 local status = require "baton.status"
 
 local cli = {}
@@ -21,11 +22,17 @@ local commands = {
   new = unsupported "new",
 }
 
+local function call(command, ...)
+  local outcome = commands[command](...)
+  output.check(io.stdout:flush())
+  return outcome
+end
+
 --- Runs a subcommand. Returns the exit status; what was raised is written as one line.
 function cli.main(command, ...)
-  local ok, outcome = xpcall(commands[command], function(err)
+  local ok, outcome = xpcall(call, function(err)
     return type(err) == "string" and debug.traceback(err, 2) or err
-  end, ...)
+  end, command, ...)
   if ok then return outcome end
   if host.interrupted() then return status.interrupted end
   io.stderr:write(("baton %s: %s\n"):format(command, tostring(outcome)))

@@ -48,7 +48,7 @@ local function print_table(platforms)
       for _, other in ipairs(rows) do width = math.max(width, #other[i]) end
       cells[i] = cell .. (" "):rep(width - #cell)
     end
-    print((table.concat(cells, "  "):gsub("%s+$", "")))
+    io.write((table.concat(cells, "  "):gsub("%s+$", "")), "\n")
   end
 end
 
@@ -70,11 +70,11 @@ function devices.main(...)
   local platforms = json.array()
   for i, name in ipairs(baton.platforms()) do platforms[i] = baton.platform(name) end
   if arguments.json then
-    print(json.encode({ baton = baton.version, platforms = platforms, owned = owned(platforms) }, 2))
+    io.write(json.encode({ baton = baton.version, platforms = platforms, owned = owned(platforms) }, 2), "\n")
   else
     print_table(platforms)
     for _, one in ipairs(owned(platforms)) do
-      print(("device %d of %s is in use by process %d"):format(one.device, one.platform, one.pid))
+      io.write(("device %d of %s is in use by process %d\n"):format(one.device, one.platform, one.pid))
     end
   end
   return status.ok

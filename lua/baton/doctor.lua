@@ -169,13 +169,13 @@ function doctor.main(...)
   local arguments = settings.parse(parser(), { ... })
   local results, works = examine()
   if arguments.json then
-    print(json.encode({ baton = baton.version, works = works, checks = results }, 2))
+    io.write(json.encode({ baton = baton.version, works = works, checks = results }, 2), "\n")
   else
     for _, result in ipairs(results) do
-      print(("%-8s %-14s %s"):format(result.state, result.name, result.found))
-      if result.hint then print(("%24s%s"):format("", result.hint)) end
+      io.write(("%-8s %-14s %s\n"):format(result.state, result.name, result.found))
+      if result.hint then io.write(("%24s%s\n"):format("", result.hint)) end
     end
-    print(works and "Runs will work." or "Runs will not work.")
+    io.write(works and "Runs will work.\n" or "Runs will not work.\n")
   end
   return works and status.ok or status.failed
 end

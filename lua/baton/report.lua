@@ -1,6 +1,7 @@
 -- baton.report: what `baton run` prints: a line a case and a summary, or one JSON value.
 local failure = require "baton.error"
 local json = require "baton.json"
+local output = require "baton.output"
 
 local report = {}
 
@@ -91,19 +92,14 @@ end
 --- A line that is neither a case nor the summary.
 function class:note(text) self.out:write(text, "\n") end
 
---- Prints the summary, or the JSON value. Returns false and the reason if standard output cannot be written, except
---- that nobody reads it any more: that is no failure.
+--- Prints the summary, or the JSON value.
 function class:finish()
   self.out:write(("%d passed, %d failed, %d skipped\n"):format(self.passed, self.failed, self.skipped))
   if self.as_json then
     local value = { baton = require("baton").version, cases = json.array(self.cases), passed = self.passed,
       failed = self.failed, skipped = self.skipped }
-    io.stdout:write(json.encode(value, 2), "\n")
+    output.check(io.stdout:write(json.encode(value, 2), "\n"))
   end
-  local written, why, number = io.stdout:flush()
-  local broken_pipe = 32
-  if written or number == broken_pipe then return true end
-  return false, why
 end
 
 return report

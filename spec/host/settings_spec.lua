@@ -85,6 +85,16 @@ describe("a poor environment:", function()
     assert.equal(0, command.shell("LC_ALL=de_DE.UTF-8 " .. vector_example .. " --rtol 0.5 --timeout 10.5").status)
   end)
 
+  it("closed standard streams stay closed: no file of Baton takes their place", function()
+    local failed = { status = 3, out = "", err = "baton run: io_error: standard output: Bad file descriptor\n" }
+    assert.same(failed, command.shell(vector_example .. " >&-"))
+    failed.err = failed.err:gsub("run", "devices")
+    assert.same(failed, command.shell(command.quote(command.baton) .. " devices >&-"))
+    assert.equal(0, command.shell(vector_example .. " <&- 2>&-").status)
+    local prompt = command.shell(("timeout 60 %s repl <&-"):format(command.quote(command.baton)))
+    assert.same({ status = 0, out = "", err = "" }, prompt)
+  end)
+
   it("a pipe that nobody reads ends nothing", function()
     assert.equal("0\n", command.shell("{ " .. vector_example .. " -p all; echo $? >&2; } | true").err)
   end)

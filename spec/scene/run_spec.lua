@@ -348,6 +348,10 @@ describe("baton run", function()
         command.quote(scene())))
       assert.truthy(report.err:find("io_error: standard output: No space left on device", 1, true), report.err)
       assert.equal(3, report.status)
+      local many = (command.quote(scene()) .. " "):rep(20) -- more than fits into one buffer
+      report = command.shell(("%s run %s --case small --json >/dev/full"):format(command.quote(command.baton), many))
+      assert.truthy(report.err:find("io_error: standard output: No space left on device", 1, true), report.err)
+      assert.equal(3, report.status)
     end)
 
     it("goes on quietly when nobody reads its output", function()

@@ -7,6 +7,7 @@
 #include "host/options.h"
 #include "host/prompt.h"
 
+#include <fcntl.h>
 #include <lauxlib.h>
 #include <lualib.h>
 #include <stdio.h>
@@ -20,6 +21,13 @@ typedef struct host_line {
   host_options options;
   int status; /* exit status */
 } host_line;
+
+/* Takes the places of standard streams that are closed, so that no file opened later is written as one of them. Open for
+** the wrong direction, they still fail as closed ones do. */
+static void keep_standard_streams(void) {
+  for (int stream = STDIN_FILENO; stream <= STDERR_FILENO; stream++)
+    if (fcntl(stream, F_GETFD) < 0) open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
 
 static void print_version(void) {
   printf("%s\nBaton " BATON_VERSION "\n", LUA_COPYRIGHT);
@@ -154,6 +162,7 @@ static int host_main(lua_State *L) {
 }
 
 int main(int argc, char **argv) {
+  keep_standard_streams();
   host_line line = {
       .argc = argc, .argv = argv, .options = host_options_read(argc, argv), .status = EXIT_FAILURE};
   if (argc > 0 && argv[0][0]) host_set_program(argv[0]);
