@@ -1,9 +1,9 @@
--- hello_worker: open a chip, run one task on it, print the result. A plain script: `baton scenes/hello_worker.lua`.
+-- hello_worker: one task on one core, which writes a text in capitals.
 local baton = require "baton"
 local tensor = require "baton.tensor"
 
-local hello = baton.program {
-  name = "hello",
+local program = baton.program {
+  name = "hello_worker",
   signature = { { "text", "inout", "u8", { "n" } } },
   kernels = {
     shout = { core = "aiv", signature = { { "text", "inout" } }, code = [[
@@ -17,7 +17,12 @@ local hello = baton.program {
   graph = function(g, text) g.aiv("shout", text) end,
 }
 
-local chip <close> = baton.worker()
-local text = tensor.from({ ("hello from a core"):byte(1, -1) }, "u8")
-chip:run(hello, { text })
-print(string.char(table.unpack(text:totable())))
+local function bytes(text) return tensor.from({ text:byte(1, -1) }, "u8") end
+
+return baton.scene {
+  name = "hello_worker",
+  program = program,
+  cases = { { name = "default", params = { text = "hello from a core" } } },
+  args = function(p) return { text = bytes(p.text) } end,
+  golden = function(args) return { text = bytes(string.char(table.unpack(args.text:totable())):upper()) } end,
+}

@@ -1,5 +1,5 @@
--- op_timeout: a kernel that never returns costs its run and says which it was; the process survives, and the worker is
--- ready again after a restart. A plain script: `baton scenes/op_timeout.lua`.
+-- op_timeout: a kernel that never returns costs its run and says which it was; the worker goes on after a restart, which
+-- `baton run` does before the next case: `baton run scenes/op_timeout.lua --case hang --case default`.
 local baton = require "baton"
 local tensor = require "baton.tensor"
 
@@ -18,13 +18,13 @@ local program = baton.program {
   graph = function(g, x, hang) g.aiv("count", { x, hang }, { name = "counting" }) end,
 }
 
-local chip <close> = baton.worker()
-local x = tensor.zeros("f32", { 1 })
-
-local ok, err = pcall(chip.run, chip, program, { x, true }, { timeout = 0.2 })
-assert(not ok, "the kernel came back")
-print(("%s: task %s, kernel %s, worker %s"):format(err.code, err.task, err.kernel, chip.state))
-
-chip:restart()
-chip:run(program, { x, false })
-print(("after the restart: x = %g, worker %s"):format(x:get(1), chip.state))
+return baton.scene {
+  name = "op_timeout",
+  program = program,
+  cases = {
+    { name = "default", params = { hang = false } },
+    { name = "hang", params = { hang = true }, config = { timeout = 0.2 }, manual = true },
+  },
+  args = function(p) return { x = tensor.zeros("f32", { 1 }), hang = p.hang } end,
+  golden = function(args) return { x = args.x + 1 } end,
+}

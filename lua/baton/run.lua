@@ -121,6 +121,7 @@ local function run_on(scene, platform, selected, settings, out)
       if reason then
         out:skip({ scene = scene.name, platform = platform, case = case.name, runtime = runtime }, reason)
       else
+        if worker.state == "lost" then worker:restart() end -- a kernel of the case before was left by force
         worst = math.max(worst, run_case(scene, case, worker, where, settings, out))
       end
     end
