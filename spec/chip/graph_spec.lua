@@ -75,6 +75,8 @@ describe("a graph function", function()
         { runtime = runtime }, 5)
       assert.same({ 1.5, 1.5, 1.5, 1.5, 1.5 }, x:totable())
     end
+    assert.equal("g.alloc: the type must be one of f64 f32 f16 bf16 i64 i32 i16 i8 u64 u32 u16 u8 bool, got f33",
+      message("invalid_argument", function(g) g.alloc("f33", 1) end))
     assert.equal("g.alloc: field 'fill' must be a number or a boolean, got x",
       message("invalid_argument", function(g) g.alloc("f32", 1, { fill = "x" }) end))
     assert.matches("^test: fill: ", message("out_of_range", function(g) g.alloc("i8", 1, { fill = 300 }) end))

@@ -62,6 +62,15 @@ describe("every setting with a wrong value ends with status 2 and names the knob
   end)
 end)
 
+describe("baton.worker", function()
+  it("names the variable that a wrong platform comes from", function()
+    local result = command.run({ "-e", 'require "baton".worker()' }, { env = "BATON_PLATFORM=a2a3sam" })
+    assert.equal("baton: unsupported: BATON_PLATFORM: platform 'a2a3sam' is not supported, only: a2a3sim, a5sim",
+      result.err:match "baton: [^\n]*")
+    assert.equal(1, result.status)
+  end)
+end)
+
 describe("a poor environment:", function()
   local vector_example = command.quote(command.baton) .. " run scenes/vector_example.lua"
 

@@ -33,6 +33,7 @@ const char *bind_function_name(lua_State *L) {
   int top = lua_gettop(L);
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &names_key) == LUA_TTABLE && lua_getstack(L, 0, &running)) {
     lua_getinfo(L, "f", &running);
+    lua_pushcfunction(L, lua_tocfunction(L, -1)); /* a closure has the name of its function */
     if (lua_rawget(L, top + 1) == LUA_TSTRING) {
       lua_replace(L, top + 1);
       return lua_tostring(L, top + 1);

@@ -204,11 +204,10 @@ static int child_index(lua_State *L) {
   if (bind_view_field(L, view, key)) return 1;
   lua_pushvalue(L, 2);
   if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL) return 1;
-  return bind_bad_argument(
-      L,
-      "tensors in device memory have no '%s'; they have dtype shape ndim numel nbytes strides "
-      "buffer, size slice view select reshape transpose",
-      bind_describe(L, 2));
+  return bind_fail(L, BATON_INVALID_ARGUMENT,
+                   "tensors in device memory have no '%s'; they have dtype shape ndim numel nbytes strides "
+                   "buffer, size slice view select reshape transpose",
+                   bind_describe(L, 2));
 }
 
 static int child_tostring(lua_State *L) {

@@ -49,11 +49,10 @@ static int tensor_index(lua_State *L) {
   if (bind_view_field(L, &tensor->view, key)) return 1;
   lua_pushvalue(L, 2);
   if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL) return 1;
-  return bind_bad_argument(
-      L,
-      "device tensors have no '%s'; they have dtype shape ndim numel nbytes strides, size slice "
-      "view select reshape transpose",
-      bind_describe(L, 2));
+  return bind_fail(L, BATON_INVALID_ARGUMENT,
+                   "device tensors have no '%s'; they have dtype shape ndim numel nbytes strides, size slice "
+                   "view select reshape transpose",
+                   bind_describe(L, 2));
 }
 
 static int tensor_tostring(lua_State *L) {

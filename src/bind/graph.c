@@ -597,6 +597,9 @@ bind_graph_call *bind_build_enter(lua_State *L, bind_build *build, int program) 
 void bind_build_leave(bind_graph_call *before) { (void)bind_graph_enter(before); }
 
 void bind_open_graph(lua_State *L) {
+  lua_newtable(L);
+  bind_functions(L, "g", graph_functions); /* their names, for messages */
+  lua_pop(L, 1);
   luaL_newmetatable(L, graph_class);
   lua_pushcfunction(L, graph_unknown);
   lua_setfield(L, -2, "__index");

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "bind/program.h"
 #include "tensor/file.h"
+#include <baton/platform.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -98,6 +99,16 @@ static double default_deadline(lua_State *L) {
   return seconds;
 }
 
+/* BATON_PLATFORM, or NULL. The C side would not say where a wrong name came from. */
+static const char *default_platform(lua_State *L) {
+  const char *text = variable("BATON_PLATFORM");
+  baton_platform ignored;
+  baton_error *err = bind_error(L);
+  if (text && baton_platform_describe(text, &ignored, err) != BATON_OK)
+    bind_fail(L, BATON_UNSUPPORTED, "BATON_PLATFORM: %s", err->message);
+  return text;
+}
+
 /* A device number; as text, as the C side takes it. */
 static const char *read_device(lua_State *L, int table) {
   int type = lua_getfield(L, table, "device");
@@ -156,7 +167,8 @@ static void read_options(lua_State *L, baton_worker_options *options) {
   bind_check_options(L, 1, "worker", names);
   refuse_later(L, 1, "worker", later);
   options->level = (int)bind_option_integer(L, 1, "level", 2, 4, 2);
-  options->platform = bind_option_string(L, 1, "platform", variable("BATON_PLATFORM"));
+  options->platform = bind_option_string(L, 1, "platform", NULL);
+  if (!options->platform) options->platform = default_platform(L);
   const char *isolation = bind_option_string(L, 1, "isolation", variable("BATON_ISOLATION"));
   if (isolation && strcmp(isolation, "thread") != 0)
     bind_fail(L, BATON_UNSUPPORTED, "worker: isolation '%s' is not in this version, 'thread' is", isolation);
