@@ -111,6 +111,6 @@ static void close_bench(void *context) {
 
 int main(int argc, char **argv) {
   static const bench_runner runner = {
-      .who = "baton", .task_ns = 50, .can = can, .open = open_bench, .once = once, .close = close_bench};
+      .who = "baton", .can = can, .open = open_bench, .once = once, .close = close_bench};
   return bench_figures_main(argc, argv, &runner);
 }

@@ -4,7 +4,15 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { FEW_TASKS = 128, SAMPLE_NS = 20000000, METG_NS = 5000000, METG_RUNS = 3, METG_STEPS = 10 };
+enum {
+  FEW_TASKS = 128,
+  MOST_GROWTH = 16,
+  SAMPLE_NS = 20000000,
+  METG_NS = 2000000,
+  METG_TASKS = 16384,
+  METG_RUNS = 3,
+  METG_STEPS = 10
+};
 
 #define LONGEST_METG_US  200
 #define SHORTEST_METG_US 0.02
@@ -51,14 +59,18 @@ static const figure_row rows[] = {
     REPLAY_ROW("replay_10000", BENCH_STENCIL_100, replay_bodies, 10000, 0),
 };
 
-static uint32_t fewer(uint32_t a, uint32_t b) { return a < b ? a : b; }
-
-/* As many tasks as take about `ns`. */
-static uint32_t count_tasks(const bench_runner *runner, const bench_case *of, double ns, double body_us) {
-  double one = body_us * 1000 / of->threads + runner->task_ns;
-  uint32_t width = bench_width(of->shape) ? bench_width(of->shape) : 1, count = (uint32_t)(ns / one);
-  if (count < FEW_TASKS) count = FEW_TASKS;
-  return count - count % width;
+/* Gives the case as many tasks as take about `ns`, by trying. */
+static void choose_tasks(const bench_runner *runner, bench_case *of, double ns, uint32_t most) {
+  uint32_t width = bench_width(of->shape) ? bench_width(of->shape) : 1, count = FEW_TASKS;
+  for (;;) {
+    of->tasks = count - count % width;
+    void *context = runner->open(of);
+    double took = runner->once(context);
+    runner->close(context);
+    if (took <= 0 || took > ns / 2 || count == most) return;
+    double grown = count * fmin(ns / took, MOST_GROWTH);
+    count = grown < most ? (uint32_t)grown : most;
+  }
 }
 
 /* ns of all bodies of a case, one after the other. */
@@ -126,9 +138,9 @@ static void measure_one(const bench_options *options, const bench_runner *runner
   static bench_samples samples;
   bench_case of = {.shape = row->shape, .way = row->way, .threads = threads, .skewed = row->skewed};
   of.turns = bench_body_turns(body * 1000);
-  of.tasks =
-      row->way == BENCH_REPLAYED ? row->tasks : fewer(row->tasks, count_tasks(runner, &of, SAMPLE_NS, body));
+  of.tasks = row->tasks;
   if (!wanted(options, row, body, threads) || !runner->can(&of)) return;
+  if (row->way != BENCH_REPLAYED) choose_tasks(runner, &of, SAMPLE_NS, row->tasks);
   void *context = runner->open(&of);
   if (bench_sample(options, runner->once, context, &samples)) print_figure(runner, row, &of, body, &samples);
   runner->close(context);
@@ -157,7 +169,7 @@ static double efficiency_at(smallest *metg, double body_us) {
   bench_case *of = &metg->of;
   double best = 0;
   of->turns = bench_body_turns(body_us * 1000);
-  of->tasks = count_tasks(metg->runner, of, METG_NS, body_us);
+  choose_tasks(metg->runner, of, METG_NS, METG_TASKS);
   void *context = metg->runner->open(of);
   for (int i = 0; i < METG_RUNS; i++) {
     double ns = metg->runner->once(context);

@@ -42,7 +42,6 @@ BENCH_INLINE uint32_t bench_turns(const bench_case *of, uint32_t i) {
 /* Runs cases. */
 typedef struct bench_runner {
   const char *who;
-  uint32_t task_ns; /* about what a task costs: slow peers get fewer */
   int (*can)(const bench_case *wanted);
   void *(*open)(const bench_case *wanted); /* never NULL; ends the program if it fails */
   bench_once *once; /* ns from the first submit, or the start of a replay, to the end */

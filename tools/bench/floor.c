@@ -44,6 +44,6 @@ static void *open_case(const bench_case *of) {
 
 int main(int argc, char **argv) {
   static const bench_runner runner = {
-      .who = "floor/two_atomics", .task_ns = 20, .can = can, .open = open_case, .once = once, .close = free};
+      .who = "floor/two_atomics", .can = can, .open = open_case, .once = once, .close = free};
   return bench_figures_main(argc, argv, &runner);
 }

@@ -87,6 +87,6 @@ void close_case(void *context) { delete static_cast<bench *>(context); }
 } // namespace
 
 int main(int argc, char **argv) {
-  const bench_runner runner = {"onetbb/edges_given", 500, can, open_case, once, close_case};
+  const bench_runner runner = {"onetbb/edges_given", can, open_case, once, close_case};
   return bench_figures_main(argc, argv, &runner);
 }

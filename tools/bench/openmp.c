@@ -86,7 +86,6 @@ int main(int argc, char **argv) {
   const char *policy = getenv("OMP_WAIT_POLICY");
   char who[BENCH_NAME];
   snprintf(who, sizeof who, "openmp/" RUNTIME "-%s", policy ? policy : "default");
-  bench_runner runner = {
-      .who = who, .task_ns = 1000, .can = can, .open = open_case, .once = once, .close = free};
+  bench_runner runner = {.who = who, .can = can, .open = open_case, .once = once, .close = free};
   return bench_figures_main(argc, argv, &runner);
 }

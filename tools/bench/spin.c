@@ -7,7 +7,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-enum { SPINS = 1000000, MOST_THREADS = 64, TASKS_AT_ONCE = 10000 };
+enum { SPINS = 20000, MOST_THREADS = 64, TASKS_AT_ONCE = 2000 };
 
 typedef struct progress {
   _Alignas(BENCH_TILE) _Atomic uint32_t rows;
@@ -57,6 +57,6 @@ static void *open_case(const bench_case *of) {
 
 int main(int argc, char **argv) {
   static const bench_runner runner = {
-      .who = "spin/by_hand", .task_ns = 20, .can = can, .open = open_case, .once = once, .close = free};
+      .who = "spin/by_hand", .can = can, .open = open_case, .once = once, .close = free};
   return bench_figures_main(argc, argv, &runner);
 }

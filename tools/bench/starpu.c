@@ -89,8 +89,7 @@ int main(int argc, char **argv) {
   for (int i = 0; i < BENCH_TILES; i++)
     starpu_variable_data_register(&handles[i], STARPU_MAIN_RAM, (uintptr_t)buffer[i], BENCH_TILE);
   snprintf(who, sizeof who, "starpu/submitter_and_%u_workers", starpu_cpu_worker_get_count());
-  bench_runner runner = {
-      .who = who, .task_ns = 4000, .can = can, .open = open_case, .once = once, .close = free};
+  bench_runner runner = {.who = who, .can = can, .open = open_case, .once = once, .close = free};
   int status = bench_figures_main(argc, argv, &runner);
   for (int i = 0; i < BENCH_TILES; i++) starpu_data_unregister(handles[i]);
   starpu_shutdown();

@@ -4,7 +4,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 
-enum { MOST_THREADS = 64, SPINS = 1000000 };
+enum { MOST_THREADS = 64, SPINS = 20000 };
 
 typedef struct team {
   void (*work)(void *context, uint32_t thread);

@@ -12,7 +12,7 @@
 #include <sched.h>
 #include <stdio.h>
 
-enum { SPINS = 1000000, IDLE_NS = 1000000, PAUSE_NS = 500, BODY_NS = 2000 };
+enum { SPINS = 20000, IDLE_NS = 1000000, PAUSE_NS = 500, BODY_NS = 2000 };
 
 typedef struct wake_bench wake_bench;
 
