@@ -1,6 +1,7 @@
-/* baton-bench-orchestration - what a task costs from a C orchestration to its end: [TASKS]. The orchestration runs on the
-** chip's control processor (tensormap_and_ringbuffer) and submits small tasks over the tiles of one tensor; the clock runs
-** around the whole run, copies of the arguments included. */
+/* baton-bench-orchestration - what a task costs from a C orchestration to its end: [TASKS [SOURCE]]. The orchestration runs
+** on the chip's control processor (tensormap_and_ringbuffer) and submits small tasks over the tiles of one tensor; the clock
+** runs around the whole run, copies of the arguments included. With the path of orchestration_graph.c also orchestration_c:
+** the same compiled at run time, next to the function of this program (`c_api`). */
 #include "base/clock.h"
 #include "sample.h"
 #include <baton/baton.h>
@@ -21,15 +22,11 @@ static void count_up(const baton_args *args) {
   for (int i = 0; i < TILE; i++) tile[i] += step;
 }
 
-static void orchestrate(baton_orch *o, const baton_args *args) {
-  baton_view counts = baton_param(o, args, 0);
-  int64_t tasks = baton_scalar_i64(args, 1);
-  int kernel = baton_kernel(o, "count_up");
-  for (int64_t i = 0; i < tasks; i++)
-    baton_aiv(o, kernel, BATON_ARGS(baton_inout(baton_select(counts, 0, i % TILES)), baton_f32(1)), NULL);
-}
+BATON_ORCHESTRATION(bench_orchestrate); /* orchestration_graph.c */
 
-static baton_status open_bench(orchestration_bench *bench, uint32_t threads, baton_error *err) {
+/* `source` NULL: the function of this program. */
+static baton_status open_bench(orchestration_bench *bench, uint32_t threads, const char *source,
+                               baton_error *err) {
   baton_worker_options worker = {
       .platform = "a2a3sim", .threads = threads, .config = {.runtime = "tensormap_and_ringbuffer"}};
   baton_parameter params[] = {{.name = "counts", .direction = BATON_IN_OUT},
@@ -40,7 +37,9 @@ static baton_status open_bench(orchestration_bench *bench, uint32_t threads, bat
                                    .nparams = 2,
                                    .kernels = &kernel,
                                    .nkernels = 1,
-                                   .orchestrate = orchestrate};
+                                   .orchestrate = source ? NULL : bench_orchestrate,
+                                   .orchestration_source = source,
+                                   .orchestration_entry = source ? "bench_orchestrate" : NULL};
   BATON_TRY(baton_worker_open(&worker, &bench->chip, err));
   BATON_TRY(baton_program_create(&program, &bench->program, err));
   return baton_tensor_zeros(BATON_F32, 2, (int64_t[]){TILES, TILE}, &bench->counts, err);
@@ -69,20 +68,36 @@ static double once(void *context) {
   return (double)(end - begin) / (double)bench->tasks;
 }
 
+static void close_bench(orchestration_bench *bench) {
+  baton_tensor_close(bench->counts);
+  baton_program_close(bench->program);
+  baton_worker_close(bench->chip);
+}
+
+/* False if it failed, which was said. */
+static int measure(const bench_options *options, const char *who, const char *name, int64_t tasks,
+                   const char *source) {
+  baton_error err = {0};
+  orchestration_bench bench = {.tasks = tasks};
+  if (!bench_wanted(options, name)) return 1;
+  int measured = open_bench(&bench, options->threads, source, &err) == BATON_OK
+                     ? bench_measure(options, who, name, "ns a task", once, &bench)
+                     : fail(&err) > 0;
+  close_bench(&bench);
+  return measured;
+}
+
 int main(int argc, char **argv) {
   bench_options options;
-  baton_error err = {0};
-  char name[64];
-  int at = bench_options_parse(argc, argv, &options), measured = 1;
-  orchestration_bench bench = {.tasks = at < argc ? atoll(argv[at]) : DEFAULT_TASKS};
-  if (bench.tasks < 1) return 2;
-  snprintf(name, sizeof name, "orchestration_%lld", (long long)bench.tasks);
-  if (bench_wanted(&options, name))
-    measured = open_bench(&bench, options.threads, &err) == BATON_OK
-                   ? bench_measure(&options, "baton", name, "ns a task", once, &bench)
-                   : fail(&err) > 0;
-  baton_tensor_close(bench.counts);
-  baton_program_close(bench.program);
-  baton_worker_close(bench.chip);
+  char name[BENCH_NAME];
+  int at = bench_options_parse(argc, argv, &options);
+  int64_t tasks = at < argc ? atoll(argv[at]) : DEFAULT_TASKS;
+  const char *source = at + 1 < argc ? argv[at + 1] : NULL;
+  if (tasks < 1) return 2;
+  snprintf(name, sizeof name, "orchestration_%lld", (long long)tasks);
+  int measured = measure(&options, "baton", name, tasks, NULL);
+  if (source)
+    measured = measured && measure(&options, "baton", "orchestration_c", tasks, source) &&
+               measure(&options, "c_api", "orchestration_c", tasks, NULL);
   return !measured;
 }

@@ -6,7 +6,7 @@
 # builds the peers into build/bench-peers; one that is missing is said, with the reason, and left out. Peers run right after
 # Baton's own figures, on the same machine and with the same number of threads.
 #
-# A figure is a row of a table in figures.c, wake.c or window.c, or a call of `start`, `orchestration` or `attention`
+# A figure is a row of a table in figures.c, wake.c or window.c, or a call of `start`, `orchestrations` or `attention`
 # below. Times are of a machine that does nothing else: two runs at once spoil each other.
 set -eu
 
@@ -58,10 +58,11 @@ start() {
   fi
 }
 
-# orchestration NAME: ns a task of a C orchestration, from the call of the run to its end.
-orchestration() {
-  wanted "$1" || return 0
-  "$release/baton-bench-orchestration" || say "no $1: it does not run"
+# orchestrations: ns a task of a C orchestration, from the call of the run to its end.
+orchestrations() {
+  wanted orchestration_1000000 || wanted orchestration_c || return 0
+  "$release/baton-bench-orchestration" ${only:+--only "$only"} 1000000 "$root/tools/bench/orchestration_graph.c" ||
+    say "no orchestration: it does not run"
 }
 
 # attention: the scene's medium case, and how long its user waits.
@@ -163,7 +164,7 @@ trap 'exit 130' INT TERM
     "$release/baton-bench-$program" ${only:+--only "$only"}
   done
   start start_vector_example scenes/vector_example.lua
-  orchestration orchestration_1000000
+  orchestrations
   attention
   if [ -n "$with_peers" ]; then
     mkdir -p "$peers"
