@@ -3,18 +3,18 @@
 #include "bind/worker.h"
 #include <string.h>
 
-static const char argument_class[] = "baton.argument";
-static const char list_class[] = "baton.args"; /* user value 1 is the table of entries */
+const char bind_argument_class[] = "baton.argument";
+const char bind_list_class[] = "baton.args";
 
 const bind_argument *bind_test_argument(lua_State *L, int index) {
-  return bind_test_class(L, index, argument_class);
+  return bind_test_class(L, index, bind_argument_class);
 }
 
 static bind_argument *push_argument(lua_State *L, baton_tag tag) {
   bind_argument *argument = lua_newuserdatauv(L, sizeof *argument, 1);
   memset(argument, 0, sizeof *argument);
   argument->tag = tag;
-  luaL_setmetatable(L, argument_class);
+  luaL_setmetatable(L, bind_argument_class);
   return argument;
 }
 
@@ -65,20 +65,25 @@ static int make_scalar(lua_State *L) {
 /* --- Prepared lists --------------------------------------------------------------------------------------------- */
 
 int bind_is_list(lua_State *L, int index) {
-  return lua_type(L, index) == LUA_TTABLE || bind_test_class(L, index, list_class) != NULL;
+  return lua_type(L, index) == LUA_TTABLE || bind_test_class(L, index, bind_list_class) != NULL;
 }
 
 static int make_list(lua_State *L) { /* baton.args{…}: its own copy of the entries */
+  uint32_t count = 0;
   bind_check_table(L, 1, "the list");
-  lua_newuserdatauv(L, 0, 1);
-  luaL_setmetatable(L, list_class);
   lua_newtable(L);
-  for (lua_pushnil(L); lua_next(L, 1);) {
+  int table = lua_gettop(L);
+  for (lua_pushnil(L); lua_next(L, 1); count++) {
     lua_pushvalue(L, -2);
     lua_insert(L, -2);
-    lua_rawset(L, -4);
+    lua_rawset(L, table);
   }
+  bind_list *list = lua_newuserdatauv(L, sizeof *list + count * sizeof *list->items, 1);
+  list->graph = 0;
+  list->count = count;
+  lua_pushvalue(L, table);
   lua_setiuservalue(L, -2, 1);
+  luaL_setmetatable(L, bind_list_class);
   return 1;
 }
 
@@ -91,7 +96,7 @@ static int list_index(lua_State *L) {
 
 /* Replaces one entry; a list neither grows nor shrinks. */
 static int list_newindex(lua_State *L) {
-  luaL_checkudata(L, 1, list_class);
+  bind_list *list = luaL_checkudata(L, 1, bind_list_class);
   lua_getiuservalue(L, 1, 1);
   lua_pushvalue(L, 2);
   int known = lua_rawget(L, -2) != LUA_TNIL;
@@ -99,6 +104,7 @@ static int list_newindex(lua_State *L) {
   if (!known || lua_isnil(L, 3))
     bind_fail(L, BATON_SIGNATURE, "baton.args: %s %s",
               known ? "an entry cannot be removed:" : "there is no entry", bind_describe(L, 2));
+  list->graph = 0;
   lua_pushvalue(L, 2);
   lua_pushvalue(L, 3);
   lua_rawset(L, -3);
@@ -115,15 +121,15 @@ void bind_push_scalar(lua_State *L, baton_arg scalar) { push_argument(L, BATON_S
 
 static int argument_tostring(lua_State *L) {
   static const char *const words[] = {"", "input", "output", "inout", "no_dep", "scalar"};
-  const bind_argument *argument = luaL_checkudata(L, 1, argument_class);
+  const bind_argument *argument = luaL_checkudata(L, 1, bind_argument_class);
   lua_pushfstring(L, "baton.%s(…)", words[argument->tag]);
   return 1;
 }
 
 int bind_to_scalar(lua_State *L, int index, baton_arg *out) {
   const bind_argument *argument;
-  memset(out, 0, sizeof *out);
   out->tag = BATON_SCALAR;
+  out->view.argument = 0;
   switch (lua_type(L, index)) {
   case LUA_TNUMBER:
     out->dtype = lua_isinteger(L, index) ? BATON_I64 : BATON_F64;
@@ -167,7 +173,7 @@ static int push_named(lua_State *L, int index, const chip_signature *signature, 
 /* Puts the table of a list on top of the stack. */
 static int push_list(lua_State *L, int index) {
   luaL_checkstack(L, 4, NULL);
-  if (bind_test_class(L, index, list_class))
+  if (bind_test_class(L, index, bind_list_class))
     lua_getiuservalue(L, index, 1);
   else
     lua_pushvalue(L, index);
@@ -216,10 +222,10 @@ void bind_open_arguments(lua_State *L) {
   static const luaL_Reg functions[] = {{"args", make_list},  {"input", tag_input},   {"output", tag_output},
                                        {"inout", tag_inout}, {"no_dep", tag_no_dep}, {"scalar", make_scalar},
                                        {NULL, NULL}};
-  bind_new_class(L, argument_class);
+  bind_new_class(L, bind_argument_class);
   lua_pushcfunction(L, argument_tostring);
   lua_setfield(L, -2, "__tostring");
-  bind_new_class(L, list_class);
+  bind_new_class(L, bind_list_class);
   luaL_setfuncs(L, list_meta, 0);
   lua_pop(L, 2);
   bind_functions(L, "baton", functions);

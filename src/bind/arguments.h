@@ -14,6 +14,17 @@ typedef struct bind_argument {
   baton_arg value; /* scalars: tag, dtype and value; fresh outputs: dtype and shape in the view */
 } bind_argument;
 
+/* What baton.args made. User value 1 is the table of its entries. A graph that submits it keeps them here as well, so that
+** the next submit need not look at the table; whoever replaces an entry of the table sets `graph` to 0. */
+typedef struct bind_list {
+  uint64_t graph;                  /* number of the graph that `items` are of; 0: none */
+  const chip_signature *signature; /* entries by name: whose order the items have; NULL: by position */
+  uint32_t count;                  /* entries of the table */
+  baton_arg items[];
+} bind_list;
+
+extern const char bind_argument_class[], bind_list_class[];
+
 /* The tagged argument at `index`; NULL for what is none. */
 const bind_argument *bind_test_argument(lua_State *L, int index);
 

@@ -58,6 +58,20 @@ void *bind_test_class(lua_State *L, int index, const char *class) {
   return same ? lua_touserdata(L, index) : NULL;
 }
 
+const void *bind_class_metatable(lua_State *L, const char *class) {
+  luaL_getmetatable(L, class);
+  const void *metatable = lua_topointer(L, -1);
+  lua_pop(L, 1);
+  return metatable;
+}
+
+const void *bind_metatable_at(lua_State *L, int index) {
+  if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index)) return NULL;
+  const void *metatable = lua_topointer(L, -1);
+  lua_pop(L, 1);
+  return metatable;
+}
+
 const char *bind_describe(lua_State *L, int index) {
   switch (lua_type(L, index)) {
   case LUA_TNONE:

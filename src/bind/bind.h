@@ -68,8 +68,13 @@ const char *bind_function_name(lua_State *L);
 ** identity. */
 int bind_new_class(lua_State *L, const char *class);
 
-/* The userdata at `index` if it is of this class, else NULL. Cheap: on the way of every submit. */
+/* The userdata at `index` if it is of this class, else NULL. */
 void *bind_test_class(lua_State *L, int index, const char *class);
+
+/* The same in two halves, for what is on the way of every submit: the identity of the metatable of a class, and of the
+** full userdata at `index` (NULL: it is none, or has no metatable). */
+const void *bind_class_metatable(lua_State *L, const char *class);
+const void *bind_metatable_at(lua_State *L, int index);
 
 /* --- Arguments: `name` is what the message calls them --------------------------------------------------- */
 

@@ -1,17 +1,17 @@
 #include "bind/device_tensor.h"
 #include <string.h>
 
-static const char device_tensor_class[] = "baton.device_tensor";
+const char bind_device_tensor_class[] = "baton.device_tensor";
 
 void bind_push_device_tensor(lua_State *L, const baton_view *view, uint64_t graph) {
   bind_device_tensor *tensor = lua_newuserdatauv(L, sizeof *tensor, 0);
   tensor->view = *view;
   tensor->graph = graph;
-  luaL_setmetatable(L, device_tensor_class);
+  luaL_setmetatable(L, bind_device_tensor_class);
 }
 
 const bind_device_tensor *bind_test_device_tensor(lua_State *L, int index) {
-  return bind_test_class(L, index, device_tensor_class);
+  return bind_test_class(L, index, bind_device_tensor_class);
 }
 
 static const bind_device_tensor *check_self(lua_State *L) {
@@ -68,7 +68,7 @@ void bind_open_device_tensor(lua_State *L) {
                                      {"reshape", tensor_reshape},
                                      {"transpose", tensor_transpose},
                                      {NULL, NULL}};
-  bind_new_class(L, device_tensor_class);
+  bind_new_class(L, bind_device_tensor_class);
   lua_newtable(L);
   bind_functions(L, "device_tensor", methods);
   lua_pushcclosure(L, tensor_index, 1);

@@ -9,6 +9,8 @@ typedef struct bind_device_tensor {
   uint64_t graph; /* number of the graph that it belongs to */
 } bind_device_tensor;
 
+extern const char bind_device_tensor_class[];
+
 void bind_push_device_tensor(lua_State *L, const baton_view *view, uint64_t graph);
 
 /* NULL for what is none. */

@@ -86,21 +86,20 @@ static baton_status make_room(const submit *s) {
 }
 
 static const chip_binding *binding_of(const submit *s, const baton_view *view) {
-  if (!view->argument || view->argument > s->self->bindings->count) return NULL;
-  return &s->self->bindings->items[view->argument - 1];
+  uint32_t position = view->argument - 1; /* of none: beyond all of them */
+  return position < s->self->bindings->count ? &s->self->bindings->items[position] : NULL;
 }
 
 /* Tensors must be device memory of this run: the result of a good view operation on an argument or an
 ** intermediate. */
-static baton_status check_tensor(const submit *s, uint32_t i) {
-  const baton_view *view = &s->args[i].view;
-  if (!view->dtype)
+static baton_status refuse_tensor(const submit *s, uint32_t i) {
+  if (!s->args[i].view.dtype)
     return refuse(s, BATON_OUT_OF_RANGE, i, "the result of a view operation that does not fit its tensor");
-  const chip_binding *binding = binding_of(s, view);
-  if (!binding)
-    return view->block ? BATON_OK : refuse(s, BATON_INVALID_ARGUMENT, i, "not a tensor of this run");
-  if (binding->address != view->base) return refuse(s, BATON_INVALID_ARGUMENT, i, "not a tensor of this run");
-  return BATON_OK;
+  return refuse(s, BATON_INVALID_ARGUMENT, i, "not a tensor of this run");
+}
+
+static int is_tensor(const baton_view *view, const chip_binding *binding) {
+  return view->dtype && (binding ? binding->address == view->base : view->block != 0);
 }
 
 /* The kernels' signatures over their arguments, and contiguous tensors unless they take any view. */
@@ -108,13 +107,14 @@ static baton_status check_signature(const submit *s) {
   chip_value *values = s->self->values;
   for (uint32_t i = 0; i < s->nargs; i++) {
     const baton_arg *arg = &s->args[i];
-    values[i] = (chip_value){.dtype = arg->dtype};
+    values[i].dtype = arg->dtype;
     if (arg->tag == BATON_SCALAR) {
+      values[i].view = NULL;
       values[i].scalar.u64 = arg->scalar.u64;
-    } else {
-      BATON_TRY(check_tensor(s, i));
-      values[i].view = &arg->view;
+      continue;
     }
+    if (!is_tensor(&arg->view, binding_of(s, &arg->view))) return refuse_tensor(s, i);
+    values[i].view = &arg->view;
   }
   for (const chip_part *part = s->parts; part < s->parts + s->nparts; part++)
     if (part->kernel)
@@ -124,7 +124,7 @@ static baton_status check_signature(const submit *s) {
 
 /* What a kernel does with an untagged argument, by its signature; else `input` for what belongs to an `in`
 ** argument of the program; else inout: always right, never parallel. */
-static uint32_t mode_in_part(const submit *s, const chip_part *part, uint32_t i) {
+static uint32_t mode_in_part(const chip_part *part, uint32_t i, const chip_binding *binding) {
   const chip_signature *signature = signature_of(part);
   if (signature) {
     baton_direction direction = signature->items[i - part->first].direction;
@@ -132,17 +132,17 @@ static uint32_t mode_in_part(const submit *s, const chip_part *part, uint32_t i)
            : direction == BATON_OUT ? TASK_WRITES
                                     : TASK_READS | TASK_WRITES;
   }
-  const chip_binding *binding = binding_of(s, &s->args[i].view);
   return binding && binding->direction == BATON_IN ? TASK_READS : TASK_READS | TASK_WRITES;
 }
 
 /* A tag wins; what several kernels take is accessed in every way in which one of them does. */
-static uint32_t mode_of(const submit *s, uint32_t i) {
+static uint32_t mode_of(const submit *s, uint32_t i, const chip_binding *binding) {
   uint32_t mode = 0;
   switch (s->args[i].tag) {
   case BATON_UNTAGGED:
+    if (s->nparts == 1) return mode_in_part(s->parts, i, binding);
     for (const chip_part *part = s->parts; part < s->parts + s->nparts; part++)
-      if (takes(part, i)) mode |= mode_in_part(s, part, i);
+      if (takes(part, i)) mode |= mode_in_part(part, i, binding);
     return mode;
   case BATON_INPUT: return TASK_READS;
   case BATON_OUTPUT: return TASK_WRITES;
@@ -151,48 +151,63 @@ static uint32_t mode_of(const submit *s, uint32_t i) {
   }
 }
 
-/* Views that were made by view operations lie in their buffer; a C orchestration may hand in anything. */
-static baton_status check_range(const submit *s, uint32_t i, const task_region *region) {
+/* One run of bytes is the usual case. */
+static void make_region(const submit *s, uint32_t i, task_region *region) {
   const baton_view *view = &s->args[i].view;
-  const chip_binding *binding = binding_of(s, view);
-  uint64_t offset, bytes;
+  uint64_t offset = (uintptr_t)view->data - view->base;
+  size_t element = baton_dtype_size((baton_dtype)view->dtype);
+  int strided = s->self->values[i].strided = !baton_view_contiguous(view);
+  if (strided) {
+    task_region_make(region, offset, (uint32_t)element, view->ndim, view->shape, view->strides);
+    return;
+  }
+  region->offset = offset;
+  region->run = (uint64_t)baton_view_numel(view) * element;
+  region->ndim = 0;
+}
+
+/* Views that were made by view operations lie in their buffer; a C orchestration may hand in anything. */
+static baton_status check_range(const submit *s, uint32_t i, const chip_binding *binding,
+                                const task_region *region) {
+  const baton_view *view = &s->args[i].view;
+  uint64_t offset, bytes, end = region->ndim ? task_region_end(region) : region->offset + region->run;
   if (binding)
     bytes = binding->bytes;
   else if (!task_engine_block_range(s->self->engine->tasks, view->block, view->generation, &offset, &bytes))
     return BATON_OK; /* stale: the engine says so */
   else if (s->self->engine->heap_address + offset != view->base)
     return refuse(s, BATON_INVALID_ARGUMENT, i, "not a tensor of this run");
-  if (!region->run || (region->offset <= bytes && task_region_end(region) <= bytes)) return BATON_OK;
-  return refuse(s, BATON_OUT_OF_RANGE, i, "ends at byte %lld of a tensor of %llu bytes",
-                (long long)task_region_end(region), (unsigned long long)bytes);
+  if (!region->run || (region->offset <= bytes && end <= bytes)) return BATON_OK;
+  return refuse(s, BATON_OUT_OF_RANGE, i, "ends at byte %lld of a tensor of %llu bytes", (long long)end,
+                (unsigned long long)bytes);
+}
+
+static baton_status refuse_write(const submit *s, uint32_t i) {
+  const chip_signature *signature = chip_program_signature(s->self->bindings->program);
+  return refuse(s, BATON_SIGNATURE, i, "writes %s, which the program declares as an input",
+                signature ? signature->items[s->args[i].view.argument - 1].name : "an argument");
 }
 
 static baton_status make_access(const submit *s, uint32_t i, task_access *access) {
   const baton_view *view = &s->args[i].view;
+  const chip_binding *binding = binding_of(s, view);
   access->base = view->base;
-  access->mode = mode_of(s, i);
+  access->mode = mode_of(s, i, binding);
   access->block = view->block;
   access->generation = view->generation;
-  task_region_make(&access->region, (uintptr_t)view->data - view->base,
-                   (uint32_t)baton_dtype_size((baton_dtype)view->dtype), view->ndim, view->shape,
-                   view->strides);
-  BATON_TRY(check_range(s, i, &access->region));
-  const chip_binding *binding = binding_of(s, view);
-  if (!binding) return BATON_OK;
-  if (binding->direction == BATON_IN && (access->mode & TASK_WRITES)) {
-    const chip_signature *signature = chip_program_signature(s->self->bindings->program);
-    return refuse(s, BATON_SIGNATURE, i, "writes %s, which the program declares as an input",
-                  signature ? signature->items[view->argument - 1].name : "an argument");
-  }
-  return BATON_OK;
+  make_region(s, i, &access->region);
+  BATON_TRY(check_range(s, i, binding, &access->region));
+  int writes_input = binding && binding->direction == BATON_IN && (access->mode & TASK_WRITES);
+  return writes_input ? refuse_write(s, i) : BATON_OK;
 }
 
 static baton_status make_accesses(const submit *s, uint32_t *count) {
-  *count = 0;
+  task_access *access = s->self->accesses;
   for (uint32_t i = 0; i < s->nargs; i++) {
     if (s->args[i].tag == BATON_SCALAR) continue;
-    BATON_TRY(make_access(s, i, &s->self->accesses[(*count)++]));
+    BATON_TRY(make_access(s, i, access++));
   }
+  *count = (uint32_t)(access - s->self->accesses);
   return BATON_OK;
 }
 
@@ -247,9 +262,30 @@ static void fill_mix(const submit *s, chip_payload *payload, size_t offset) {
   for (const chip_part *part = s->parts; part < s->parts + s->nparts; part++) mix->parts[part->place] = *part;
 }
 
-/* Arguments with the addresses that kernels see. */
-static void fill_payload(const submit *s, chip_payload *payload, uint32_t tensors, size_t name) {
+static void fill_scalar(const submit *s, uint32_t i, baton_argument *item) {
+  const chip_value *value = &s->self->values[i];
+  *item = (baton_argument){
+      .dtype = (uint8_t)value->dtype, .value.u64 = value->scalar.u64, .argument = s->args[i].view.argument};
+  if (item->argument) chip_looks_ignore_scalar(s->self->looks, item->argument);
+}
+
+/* With the address that kernels see. */
+static void fill_tensor(const submit *s, uint32_t i, uint32_t mode, baton_argument *item, baton_view *view) {
   const chip_engine *engine = s->self->engine;
+  const baton_view *from = &s->args[i].view;
+  uint64_t data = (uintptr_t)from->data;
+  *view = *from;
+  view->data = from->block ? engine->heap_bytes + (data - engine->heap_address)
+                           : binding_of(s, from)->kernel_bytes + (data - from->base);
+  *item = (baton_argument){.value.data = view->data,
+                           .view = view,
+                           .dtype = from->dtype,
+                           .argument = from->argument,
+                           .contiguous = (uint8_t)!s->self->values[i].strided,
+                           .written = (mode & TASK_WRITES) || s->args[i].tag == BATON_NO_DEP};
+}
+
+static void fill_payload(const submit *s, chip_payload *payload, uint32_t tensors, size_t name) {
   baton_view *view = (baton_view *)(void *)&payload->items[s->nargs];
   char *text = (char *)&view[tensors];
   payload->kernel = s->parts[0].kernel;
@@ -257,30 +293,12 @@ static void fill_payload(const submit *s, chip_payload *payload, uint32_t tensor
   if (s->mixed) fill_mix(s, payload, mix_offset(s, tensors, name));
   payload->count = s->nargs;
   payload->name = name ? memcpy(text, s->name, name) : s->name;
-  for (uint32_t i = 0, access = 0; i < s->nargs; i++) {
-    baton_argument *item = &payload->items[i];
-    *item = (baton_argument){0};
-    if (s->args[i].tag == BATON_SCALAR) {
-      item->dtype = (uint8_t)s->self->values[i].dtype;
-      item->value.u64 = s->self->values[i].scalar.u64;
-      item->argument = s->args[i].view.argument;
-      if (item->argument) chip_looks_ignore_scalar(s->self->looks, item->argument);
-      continue;
-    }
-    const baton_view *from = &s->args[i].view;
-    uint64_t data = (uintptr_t)from->data;
-    *view = *from;
-    view->data = from->block ? engine->heap_bytes + (data - engine->heap_address)
-                             : binding_of(s, from)->kernel_bytes + (data - from->base);
-    item->value.data = view->data;
-    item->view = view;
-    item->dtype = view->dtype;
-    item->argument = view->argument;
-    item->contiguous = (uint8_t)baton_view_contiguous(view);
-    item->written = (s->self->accesses[access].mode & TASK_WRITES) || s->args[i].tag == BATON_NO_DEP;
-    access++;
-    view++;
-  }
+  const task_access *access = s->self->accesses;
+  for (uint32_t i = 0; i < s->nargs; i++)
+    if (s->args[i].tag == BATON_SCALAR)
+      fill_scalar(s, i, &payload->items[i]);
+    else
+      fill_tensor(s, i, access++->mode, &payload->items[i], view++);
 }
 
 static baton_status report_stale(const submit *s, uint32_t access) {

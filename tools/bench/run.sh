@@ -6,8 +6,8 @@
 # builds the peers into build/bench-peers; one that is missing is said, with the reason, and left out. Peers run right after
 # Baton's own figures, on the same machine and with the same number of threads.
 #
-# A figure is a row of a table in figures.c, wake.c or window.c, or a call of `start`, `orchestrations` or `attention`
-# below. Times are of a machine that does nothing else: two runs at once spoil each other.
+# A figure is a row of a table in figures.c, wake.c or window.c, or a call of `start`, `orchestrations`, `attention` or
+# `submits` below. Times are of a machine that does nothing else: two runs at once spoil each other.
 set -eu
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -70,6 +70,14 @@ attention() {
   wanted paged_attention || wanted paged_attention_host || return 0
   if build baton; then
     (cd "$root" && "$release/baton" tools/bench/paged_attention.lua) || say "no paged_attention: it does not run"
+  fi
+}
+
+# submits: ns that a submit costs from C, and what it costs more from Lua.
+submits() {
+  wanted submit_c || wanted lua_prepared || wanted lua_positional || wanted lua_table || wanted lua_named || return 0
+  if build baton; then
+    (cd "$root" && "$release/baton" tools/bench/submit.lua) || say "no submit_c: it does not run"
   fi
 }
 
@@ -166,6 +174,7 @@ trap 'exit 130' INT TERM
   start start_vector_example scenes/vector_example.lua
   orchestrations
   attention
+  submits
   if [ -n "$with_peers" ]; then
     mkdir -p "$peers"
     "$root/tools/packages.sh" peer >&2 || say "packages of peers are missing and cannot be installed"

@@ -41,6 +41,7 @@ typedef struct chip_signature {
 typedef struct chip_value {
   const baton_view *view; /* NULL: a scalar */
   baton_dtype dtype;      /* scalars */
+  int strided;            /* a tensor of a submit: not contiguous */
   union {
     double f64;
     int64_t i64;
