@@ -94,10 +94,10 @@ describe("A device between processes", function()
   end)
 
   it("is not waited for after Ctrl-C", function()
-    local out = beside_owner(1, [[
-      mkfifo tried; other 600 >tried & waiting=$!
-      exec 9<tried; read -r first <&9
-      kill -INT $waiting; wait $waiting; echo "status $?"]])
+    local out = beside_owner(1, ([[
+      mkfifo tried; %s %s other.lua 600 >tried & guard=$!
+      exec 9<tried; read -r waiting <&9; read -r first <&9
+      kill -INT $waiting; wait $guard; echo "status $?"]]):format(command.guard(120), command.quote(command.baton)))
     assert.equal("status 130\n", out)
   end)
 

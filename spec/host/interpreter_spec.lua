@@ -90,10 +90,10 @@ describe("baton as a Lua interpreter", function()
       while true do pcall(function() while true do io.stdout:flush() end end) end]]
     local result = command.shell(([[
       mkfifo %s/ready
-      timeout --foreground 60 %s -e %s >%s/ready & child=$!
-      read -r line <%s/ready
-      kill -INT $child
-      wait $child]]):format(folder, command.quote(command.baton), command.quote(text), folder, folder))
+      %s %s -e %s >%s/ready & guard=$!
+      { read -r process; read -r line; } <%s/ready
+      kill -INT $process
+      wait $guard]]):format(folder, command.guard(60), command.quote(command.baton), command.quote(text), folder, folder))
     assert.equal(130, result.status)
     assert.truthy(result.err:match "^[^\n]*: interrupted!\n", result.err)
   end)

@@ -104,6 +104,22 @@ describe("a poor environment:", function()
     assert.same({ status = 0, out = "", err = "" }, prompt)
   end)
 
+  it("what is printed to a closed stream goes nowhere, not into memory", function()
+    local text = [[
+      local chip <close> = require("baton").worker()
+      local tensor = require "baton.tensor"
+      local buffer <close>, host = chip:malloc(64), tensor.zeros("u8", { 64 })
+      chip:copy_to(buffer, host)
+      assert(not io.write(("x"):rep(64)):flush())
+      assert(not io.stderr:write "x")
+      assert(not io.read(1))
+      local sum = host:sum()
+      chip:copy_from(host, buffer)
+      os.exit(sum + host:sum() == 0 and 7 or 1)]]
+    local result = command.shell(("%s -e %s <&- >&- 2>&-"):format(command.quote(command.baton), command.quote(text)))
+    assert.same({ status = 7, out = "", err = "" }, result)
+  end)
+
   it("a pipe that nobody reads ends nothing", function()
     assert.equal("0\n", command.shell("{ " .. vector_example .. " -p all; echo $? >&2; } | true").err)
   end)

@@ -35,6 +35,12 @@ end
 
 function command.remove(folder) os.execute("rm -rf " .. command.quote(folder)) end
 
+--- The beginning of a shell command whose process is killed after so many seconds. It prints the number of that process
+--- first: a signal for the command goes to it, because `timeout` loses one that comes before it knows its child.
+function command.guard(seconds)
+  return ([[timeout --foreground -s KILL %d sh -c 'echo $$; exec "$@"' -]]):format(seconds)
+end
+
 -- What `baton test --platform …` and the caller's environment say is for this process: a child has the built-in defaults.
 local forget_settings = "unset BATON_PLATFORM BATON_DEVICE BATON_RUNTIME BATON_ISOLATION BATON_TIMEOUT BATON_SEED"
 

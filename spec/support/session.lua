@@ -10,7 +10,7 @@ local function step_line(step)
   local kind, value = step[1], step[2]
   if kind == "type" then return ("printf '%%s\\n' %s >&7"):format(command.quote(value)) end
   if kind == "await" then return "await " .. command.quote(value) end
-  if kind == "interrupt" then return "kill -INT $child" end
+  if kind == "interrupt" then return "kill -INT $process" end
   if kind == "exit" then return "cat <&8" end
   error("no such step: " .. tostring(kind))
 end
@@ -26,15 +26,16 @@ function session.run(arguments, steps)
   local result = command.shell(([[
     trap '' PIPE
     mkfifo %s/in %s/out
-    timeout --foreground -s KILL %d %s <%s/in >%s/out 2>&1 & child=$!
+    %s %s <%s/in >%s/out 2>&1 & guard=$!
     exec 7>%s/in 8<%s/out
+    read -r process <&8
     await() {
       while IFS= read -r line <&8; do printf '%%s\n' "$line"; [ "$line" != "$1" ] || return 0; done
     }
     %s
     exec 7>&-
     cat <&8
-    wait $child]]):format(folder, folder, session.seconds, table.concat(words, " "), folder, folder, folder, folder,
+    wait $guard]]):format(folder, folder, command.guard(session.seconds), table.concat(words, " "), folder, folder, folder, folder,
     table.concat(lines, "\n")))
   command.remove(folder)
   return { status = result.status, out = result.out .. result.err }
