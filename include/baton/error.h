@@ -17,34 +17,35 @@ extern "C" {
 #endif
 
 /* Each code and the word by which Lua and JSON know it. */
-#define BATON_STATUS_LIST(X)              \
-  X(INVALID_ARGUMENT, "invalid_argument") \
-  X(UNKNOWN_OPTION, "unknown_option")     \
-  X(SIGNATURE, "signature")               \
-  X(OUT_OF_RANGE, "out_of_range")         \
-  X(STALE_HANDLE, "stale_handle")         \
-  X(DOUBLE_FREE, "double_free")           \
-  X(CLOSED, "closed")                     \
-  X(STATE, "state")                       \
-  X(BUSY, "busy")                         \
-  X(WRONG_DEVICE, "wrong_device")         \
-  X(OUT_OF_MEMORY, "out_of_memory")       \
-  X(WINDOW_FULL, "window_full")           \
-  X(HEAP_FULL, "heap_full")               \
-  X(DEP_POOL_FULL, "dep_pool_full")       \
-  X(USER_FAIL, "user_fail")               \
-  X(OP_TIMEOUT, "op_timeout")             \
-  X(STREAM_TIMEOUT, "stream_timeout")     \
-  X(TIMEOUT, "timeout")                   \
-  X(KERNEL_CRASH, "kernel_crash")         \
-  X(WORKER_LOST, "worker_lost")           \
-  X(RESOURCE_LIMIT, "resource_limit")     \
-  X(COMPILE_FAILED, "compile_failed")     \
-  X(UNSUPPORTED, "unsupported")           \
-  X(DEVICE_BUSY, "device_busy")           \
-  X(BAD_FILE, "bad_file")                 \
-  X(IO_ERROR, "io_error")                 \
-  X(CANCELLED, "cancelled")               \
+#define BATON_STATUS_LIST(X)                    \
+  X(INVALID_ARGUMENT, "invalid_argument")       \
+  X(UNKNOWN_OPTION, "unknown_option")           \
+  X(SIGNATURE, "signature")                     \
+  X(OUT_OF_RANGE, "out_of_range")               \
+  X(STALE_HANDLE, "stale_handle")               \
+  X(DOUBLE_FREE, "double_free")                 \
+  X(CLOSED, "closed")                           \
+  X(STATE, "state")                             \
+  X(BUSY, "busy")                               \
+  X(WRONG_DEVICE, "wrong_device")               \
+  X(OUT_OF_MEMORY, "out_of_memory")             \
+  X(WINDOW_FULL, "window_full")                 \
+  X(HEAP_FULL, "heap_full")                     \
+  X(DEP_POOL_FULL, "dep_pool_full")             \
+  X(USER_FAIL, "user_fail")                     \
+  X(TENSOR_WAIT_TIMEOUT, "tensor_wait_timeout") \
+  X(OP_TIMEOUT, "op_timeout")                   \
+  X(STREAM_TIMEOUT, "stream_timeout")           \
+  X(TIMEOUT, "timeout")                         \
+  X(KERNEL_CRASH, "kernel_crash")               \
+  X(WORKER_LOST, "worker_lost")                 \
+  X(RESOURCE_LIMIT, "resource_limit")           \
+  X(COMPILE_FAILED, "compile_failed")           \
+  X(UNSUPPORTED, "unsupported")                 \
+  X(DEVICE_BUSY, "device_busy")                 \
+  X(BAD_FILE, "bad_file")                       \
+  X(IO_ERROR, "io_error")                       \
+  X(CANCELLED, "cancelled")                     \
   X(POISONED, "poisoned")
 
 typedef enum baton_status {

@@ -11,7 +11,13 @@ local baton = {}
 ---@field ring_dep_pool? integer|"auto" edges beyond the four that each task has (default 65,536)
 ---@field runtime? string "host_build_graph"; default: the first that fits the program
 ---@field deadline? number seconds for a whole run; then it is cancelled and raises `timeout`
----@field timeout? number|{ op: number } seconds without a task that begins or ends; then kernels are left: `op_timeout` (default 10)
+---@field timeout? number|baton.timeout seconds without a task that begins or ends; then kernels are left: `op_timeout` (default 10)
+
+---Seconds by what is waited for; `op` must be less than `stream`.
+---@class baton.timeout
+---@field op? number while kernels run, as `timeout` alone (default 10)
+---@field stream? number no task begins, ends or runs: the run fails with `stream_timeout`, and a C orchestration on the device is left by force (default: no limit)
+---@field element? number `g.get` and `g.set` wait for tasks: `tensor_wait_timeout` (default: no limit)
 
 ---@class baton.worker_options
 ---@field level? integer 2: one chip

@@ -700,21 +700,21 @@ static void a_wait_ends_with_its_task_and_tells_how(void **state) {
     task_access access = fixture_run(1, W, 0, 64), look = fixture_run(1, R, 8, 8),
                 other = fixture_run(1, W, 64, 8);
     baton_task first = fixture_submit(&f, 1, counting(&runs), &access, 1, NULL, 0);
-    assert_int_equal(task_engine_wait(f.engine, first), TASK_STUCK); /* the run is held */
+    assert_int_equal(task_engine_wait(f.engine, first, INT64_MAX), TASK_STUCK); /* the run is held */
     assert_true(task_engine_awaits(f.engine, &look));
     assert_false(task_engine_awaits(f.engine, &other));
     task_engine_release(f.engine);
     fixture_enter(&f);
-    assert_int_equal(task_engine_wait(f.engine, first), TASK_OK);
+    assert_int_equal(task_engine_wait(f.engine, first, INT64_MAX), TASK_OK);
     assert_int_equal(runs, 1);
     assert_false(task_engine_awaits(f.engine, &look));
     baton_task bad = fixture_submit(&f, 1, (fixture_body){fixture_fail, NULL}, &access, 1, NULL, 0);
     baton_task follower = fixture_submit(&f, 1, counting(&runs), &look, 1, NULL, 0);
     baton_task apart = fixture_submit(&f, 1, counting(&runs), &other, 1, NULL, 0);
-    assert_int_equal(task_engine_wait(f.engine, follower), TASK_FAILED);
-    assert_int_equal(task_engine_wait(f.engine, bad), TASK_FAILED);
-    assert_int_equal(task_engine_wait(f.engine, apart), TASK_OK);
-    assert_int_equal(task_engine_wait(f.engine, (baton_task){0}), TASK_OK);
+    assert_int_equal(task_engine_wait(f.engine, follower, INT64_MAX), TASK_FAILED);
+    assert_int_equal(task_engine_wait(f.engine, bad, INT64_MAX), TASK_FAILED);
+    assert_int_equal(task_engine_wait(f.engine, apart, INT64_MAX), TASK_OK);
+    assert_int_equal(task_engine_wait(f.engine, (baton_task){0}, INT64_MAX), TASK_OK);
     assert_true(task_engine_awaits(f.engine, &look)); /* what it should read will never be there */
     assert_int_equal(fixture_finish(&f), TASK_OK);
     assert_int_equal(runs, 2);

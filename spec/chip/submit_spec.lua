@@ -20,6 +20,15 @@ local orchestration = { orchestration = { entry = "held", code = [[
     baton_aiv(o, baton_kernel(o, "append"), BATON_ARGS(baton_inout(x), baton_f32(2)), NULL);
   }]] } }
 
+local reader = { orchestration = { entry = "reader", code = gate.mark .. [[
+  #include <baton/orchestration.h>
+  BATON_ORCHESTRATION(reader) {
+    baton_view x = baton_param(o, args, 0);
+    baton_aiv(o, baton_kernel(o, "hold"), BATON_ARGS(baton_inout(x)), NULL);
+    mark("reads");
+    (void)baton_get_f64(o, x, (int64_t[]){0});
+  }]] } }
+
 -- With a window of 4 tasks, all behind the first: a fifth does not fit before that has ended.
 local crowd = { orchestration = { entry = "crowd", code = gate.mark .. [[
   #include <baton/orchestration.h>
@@ -66,6 +75,16 @@ glue.each_platform(function(platform)
         end)
       end
     end
+
+    it("is cancelled while its orchestration waits for an element", function()
+      local x = tensor.zeros("f32", { 1 })
+      local run <close> = chip:submit(program(reader), { x }, { runtime = "tensormap_and_ringbuffer" })
+      gate.await "reads"
+      assert.is_true(run:cancel())
+      assert.equal("held: the run was cancelled", glue.raises("cancelled", run.wait, run))
+      assert.equal("ready", chip.state)
+      assert.equal(0, x:get(1))
+    end)
 
     it("is not over while its orchestration is blocked by a full window, and then ends", function()
       local x = tensor.zeros("f32", { 1 })

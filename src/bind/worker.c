@@ -43,24 +43,21 @@ static uint64_t read_heap(lua_State *L, int table) {
   return bytes;
 }
 
-/* Seconds, or a table of them by what is waited for; 0: the default. */
-static double read_timeout(lua_State *L, int table) {
+/* Seconds for tasks, or a table of them by what is waited for; 0: the default. */
+static void read_timeouts(lua_State *L, int table, baton_config *config) {
   static const char *const names[] = {"op", "stream", "element", NULL};
-  static const char *const later[] = {"stream", "element", NULL};
   static const double least = 1e-3, most = 1e9;
   if (lua_getfield(L, table, "timeout") != LUA_TTABLE) {
     lua_pop(L, 1);
-    return bind_option_number(L, table, "timeout", least, most, 0);
+    config->timeout = bind_option_number(L, table, "timeout", least, most, 0);
+    return;
   }
   int times = lua_gettop(L);
   bind_check_options(L, times, "timeout", names);
-  double op = bind_option_number(L, times, "op", least, most, 0);
-  double stream = bind_option_number(L, times, "stream", least, most, 0);
-  if (op > 0 && stream > 0 && op >= stream)
-    bind_fail(L, BATON_INVALID_ARGUMENT, "timeout: op must be less than stream, got %g and %g", op, stream);
-  refuse_later(L, times, "timeout", later);
+  config->timeout = bind_option_number(L, times, "op", least, most, 0);
+  config->stream_timeout = bind_option_number(L, times, "stream", least, most, 0);
+  config->element_timeout = bind_option_number(L, times, "element", least, most, 0);
   lua_pop(L, 1);
-  return op;
 }
 
 void bind_read_config(lua_State *L, int table, baton_config *config) {
@@ -78,7 +75,7 @@ void bind_read_config(lua_State *L, int table, baton_config *config) {
   config->ring_heap = read_heap(L, table);
   config->runtime = bind_option_string(L, table, "runtime", NULL);
   config->deadline = bind_option_number(L, table, "deadline", 0, 1e9, 0);
-  config->timeout = read_timeout(L, table);
+  read_timeouts(L, table, config);
 }
 
 /* A variable of the environment; NULL also for an empty one. */

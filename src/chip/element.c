@@ -1,4 +1,5 @@
 #include "chip/element.h"
+#include "base/clock.h"
 #include "base/memory.h"
 #include "chip/looks.h"
 #include "chip/submit.h"
@@ -44,12 +45,25 @@ static baton_status check_untouched(chip_orchestrator *self, const char *who, co
       "tensormap_and_ringbuffer");
 }
 
+static baton_status too_late(chip_orchestrator *self, const char *who) {
+  double seconds = (double)self->engine->times.element * 1e-9;
+  baton_error_set(&self->failure, BATON_TENSOR_WAIT_TIMEOUT,
+                  "%s: %s: a task that the element depends on has not ended within %g s",
+                  baton_program_name(self->bindings->program), who, seconds);
+  return baton_error_text(&self->failure, BATON_FIELD_HINT,
+                          "raise timeout.element in config if the task is only slow");
+}
+
 /* A task that does nothing, in the place of the access: when it is over, the element is as the program expects. */
 static baton_status await_element(chip_orchestrator *self, const char *who, const baton_arg *arg) {
   if (self->held) return check_untouched(self, who, arg);
   baton_task task;
   BATON_TRY(chip_submit(self, BATON_AIV, NULL, arg, 1, &(baton_task_options){.name = who}, &task));
-  if (task_engine_wait(self->engine->tasks, task) == TASK_OK) return BATON_OK;
+  int64_t patience = self->engine->times.element;
+  task_status status =
+      task_engine_wait(self->engine->tasks, task, patience ? base_now() + patience : INT64_MAX);
+  if (status == TASK_OK) return BATON_OK;
+  if (status == TASK_LATE) return too_late(self, who);
   const chip_failures *failures = &self->engine->executor.failures;
   failures->first(failures->context, &self->failure); /* the cause says more */
   if (self->failure.code) return self->failure.code;

@@ -104,11 +104,14 @@ baton_status chip_engine_open(device *dev, const chip_sizes *sizes, uint64_t hea
   return BATON_OK;
 }
 
-void chip_engine_begin(chip_engine *engine, const chip_failures *failures) {
+void chip_engine_begin(chip_engine *engine, const chip_failures *failures, const chip_times *times) {
+  engine->times = *times;
   chip_executor_begin(&engine->executor, failures);
 }
 
-void chip_engine_watch(chip_engine *engine, int64_t timeout) { chip_watch_begin(&engine->watched, timeout); }
+void chip_engine_watch(chip_engine *engine) {
+  chip_watch_begin(&engine->watched, engine->times.op, engine->times.stream);
+}
 void chip_engine_unwatch(chip_engine *engine) { chip_watch_end(&engine->watched); }
 
 void chip_engine_close(chip_engine *engine) {

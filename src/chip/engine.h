@@ -15,6 +15,13 @@ typedef struct chip_sizes {
   uint64_t heap; /* bytes */
 } chip_sizes;
 
+/* How long a run waits for progress, in ns; 0: for ever. */
+typedef struct chip_times {
+  int64_t op;      /* of its tasks; never 0 */
+  int64_t stream;  /* of the whole launch */
+  int64_t element; /* of the tasks that an element depends on */
+} chip_times;
+
 typedef struct chip_engine {
   task_engine *tasks;
   chip_sizes sizes;
@@ -25,6 +32,7 @@ typedef struct chip_engine {
   size_t memory_size;
   chip_executor executor;
   chip_watched watched;
+  chip_times times;         /* of the current run */
   struct chip_engine *next; /* among the worker's spare ones */
 } chip_engine;
 
@@ -33,10 +41,10 @@ typedef struct chip_engine {
 BATON_MUST_CHECK baton_status chip_engine_open(device *dev, const chip_sizes *sizes, uint64_t heap,
                                                chip_engine **out, baton_error *err);
 /* Before a run: no task is live, no lane inside. */
-void chip_engine_begin(chip_engine *engine, const chip_failures *failures);
+void chip_engine_begin(chip_engine *engine, const chip_failures *failures, const chip_times *times);
 
-/* Around the execution of a run, with the ns that it may go without progress. */
-void chip_engine_watch(chip_engine *engine, int64_t timeout);
+/* Around the execution of a run. */
+void chip_engine_watch(chip_engine *engine);
 void chip_engine_unwatch(chip_engine *engine);
 
 /* No run may use it. NULL is ignored. */

@@ -2,42 +2,15 @@
 #include "base/clock.h"
 #include "base/futex.h"
 #include "base/memory.h"
+#include "chip/config.h"
 #include "chip/runtime.h"
 #include "chip/worker.h"
 
-enum { DEFAULT_DEP_POOL = 1 << 16, DEFAULT_TIMEOUT = 10 /* s */ };
+enum { DEFAULT_DEP_POOL = 1 << 16 };
 
 static const uint64_t default_heap = UINT64_C(256) << 20;
 
-/* --- Settings ------------------------------------------------------------------------------------------- */
-
-static baton_config merge(const baton_config *base, const baton_config *over) {
-  baton_config config = *base;
-  if (!over) return config;
-  if (over->ring_task_window) config.ring_task_window = over->ring_task_window;
-  if (over->ring_heap) config.ring_heap = over->ring_heap;
-  if (over->ring_dep_pool) config.ring_dep_pool = over->ring_dep_pool;
-  if (over->runtime) config.runtime = over->runtime;
-  if (over->deadline != 0) config.deadline = over->deadline;
-  if (over->timeout != 0) config.timeout = over->timeout;
-  return config;
-}
-
-static baton_status check_config(const baton_config *config, baton_error *err) {
-  if (config->ring_task_window > 1u << 24)
-    return baton_error_set(err, BATON_OUT_OF_RANGE, "ring_task_window: at most %u tasks, got %u", 1u << 24,
-                           config->ring_task_window);
-  if (config->ring_dep_pool > 1u << 28)
-    return baton_error_set(err, BATON_OUT_OF_RANGE, "ring_dep_pool: at most %u edges, got %u", 1u << 28,
-                           config->ring_dep_pool);
-  if (!(config->deadline >= 0))
-    return baton_error_set(err, BATON_INVALID_ARGUMENT, "deadline: seconds, 0 or more, expected, got %g",
-                           config->deadline);
-  if (!(config->timeout >= 0))
-    return baton_error_set(err, BATON_INVALID_ARGUMENT, "timeout: seconds, 0 or more, expected, got %g",
-                           config->timeout);
-  return BATON_OK;
-}
+/* --- Sizes ---------------------------------------------------------------------------------------------- */
 
 static chip_sizes sizes_of(const baton_worker *worker, const baton_config *config,
                            const chip_runtime *runtime) {
@@ -100,10 +73,12 @@ static baton_status await_conflicts(baton_run *run, baton_error *err) {
 
 /* --- The end -------------------------------------------------------------------------------------------- */
 
-/* A kernel that was left by force may have left anything behind. */
+/* What was left by force, a kernel or an orchestration, may have left anything behind. */
 static void report_failure(void *context, const baton_error *failure) {
   chip_run_fail(context, failure);
-  if (failure->code == BATON_KERNEL_CRASH || failure->code == BATON_OP_TIMEOUT) chip_worker_lose(context);
+  if (failure->code == BATON_KERNEL_CRASH || failure->code == BATON_OP_TIMEOUT ||
+      failure->code == BATON_STREAM_TIMEOUT)
+    chip_worker_lose(context);
 }
 static void first_failure(void *context, baton_error *out) { chip_run_failure(context, out); }
 
@@ -172,7 +147,7 @@ static void execute_lane(void *context, uint32_t lane) {
   chip_inside frame;
   if (lane == 0) atomic_store_explicit(&run->started, 1, memory_order_relaxed);
   chip_inside_begin(&frame, run);
-  if (lane == 0) chip_engine_watch(run->engine, run->timeout);
+  if (lane == 0) chip_engine_watch(run->engine);
   run->runtime->execute(run, lane);
   if (lane == 0) chip_engine_unwatch(run->engine);
   chip_inside_end(&frame);
@@ -186,8 +161,10 @@ static baton_status prepare(baton_run *run, const baton_value *values, uint32_t 
   BATON_TRY(await_conflicts(run, err));
   chip_sizes sizes = sizes_of(worker, config, run->runtime);
   BATON_TRY(chip_worker_take_engine(worker, &sizes, &run->engine, err));
+  chip_times times = chip_config_times(config);
   chip_engine_begin(run->engine,
-                    &(chip_failures){.context = run, .report = report_failure, .first = first_failure});
+                    &(chip_failures){.context = run, .report = report_failure, .first = first_failure},
+                    &times);
   int64_t begin = base_now();
   BATON_TRY(chip_bindings_upload(&run->bindings, err));
   chip_inside_begin(&frame, run);
@@ -244,12 +221,11 @@ static baton_status submit(baton_worker *worker, baton_program *program, const b
                            uint32_t nvalues, const baton_config *config, baton_run **out, baton_error *err) {
   const chip_runtime *runtime;
   baton_run *run;
-  BATON_TRY(check_config(config, err));
+  BATON_TRY(chip_config_check(config, err));
   BATON_TRY(baton_program_compile(program, err));
   BATON_TRY(chip_runtime_find(config->runtime, program, &runtime, err));
   BATON_TRY(chip_run_create(worker, program, &run, err));
   run->runtime = runtime;
-  run->timeout = (int64_t)((config->timeout > 0 ? config->timeout : DEFAULT_TIMEOUT) * 1e9);
   pthread_mutex_lock(&worker->lock);
   chip_registry_upload(&worker->registry, program);
   pthread_mutex_unlock(&worker->lock);
@@ -279,7 +255,7 @@ static baton_status enter_and_submit(baton_worker *worker, const char *what, bat
 baton_status baton_worker_submit(baton_worker *worker, baton_program *program, const baton_value *values,
                                  uint32_t nvalues, const baton_config *config, baton_run **out,
                                  baton_error *err) {
-  baton_config merged = merge(&worker->config, config);
+  baton_config merged = chip_config_merge(&worker->config, config);
   return enter_and_submit(worker, "submit", program, values, nvalues, &merged, out, err);
 }
 
@@ -312,7 +288,7 @@ baton_status baton_worker_run(baton_worker *worker, baton_program *program, cons
                               uint32_t nvalues, const baton_config *config, baton_timing *timing,
                               baton_error *err) {
   baton_run *run;
-  baton_config merged = merge(&worker->config, config);
+  baton_config merged = chip_config_merge(&worker->config, config);
   BATON_TRY(enter_and_submit(worker, "run", program, values, nvalues, &merged, &run, err));
   baton_status status = await_run(run, merged.deadline, err);
   if (timing) *timing = baton_run_timing(run);

@@ -1,6 +1,7 @@
 #include "chip/orchestrator.h"
 #include "base/memory.h"
 #include "chip/element.h"
+#include "chip/guarded.h"
 #include "chip/submit.h"
 #include <setjmp.h>
 #include <stdio.h>
@@ -188,6 +189,7 @@ typedef struct entry_frame {
 static void leave_orchestration(const baton_args *args, int misuse, const char *fmt, va_list values) {
   entry_frame *frame = (entry_frame *)(uintptr_t)args;
   char message[1024];
+  chip_guard_pause(&frame->self->guard);
   vsnprintf(message, sizeof message, fmt, values);
   if (!frame->self->failure.code)
     baton_error_set(&frame->self->failure, misuse ? BATON_SIGNATURE : BATON_USER_FAIL, "%s: %s",
@@ -203,6 +205,32 @@ static void enter(chip_orchestrator *self, const baton_argument *items) {
   if (!_setjmp(frame.leave)) chip_program_orchestrate(self->bindings->program)(&self->base, &frame.args);
 }
 
+static void report_crash(const chip_orchestrator *self) {
+  const chip_failures *failures = &self->engine->executor.failures;
+  const char *name = sigabbrev_np(self->guard.signal);
+  baton_error failure = {0};
+  baton_error_set(&failure, BATON_KERNEL_CRASH, "%s: the orchestration crashed with SIG%s",
+                  baton_program_name(self->bindings->program), name ? name : "?");
+  failure.signal = self->guard.signal;
+  failure.known |= BATON_KNOWN_SIGNAL;
+  failures->report(failures->context, &failure);
+  baton_error_clear(&failure);
+}
+
+/* Who has an orchestration left by force for its time has said why before. */
+static void enter_guarded(chip_orchestrator *self, const baton_argument *items) {
+  const chip_failures *failures = &self->engine->executor.failures;
+  chip_guarded_begin(self, &calls);
+  if (chip_guarded_call(self, items, enter)) return;
+  if (!chip_guard_is_timeout(self->guard.signal)) report_crash(self);
+  failures->first(failures->context, &self->failure);
+}
+
+/* One that the device calls while somebody looks whether its stream makes progress. */
+static int is_guarded(const chip_engine *engine, const chip_bindings *bindings, int held) {
+  return engine->times.stream && !held && !chip_program_is_graph(bindings->program);
+}
+
 baton_status chip_orchestrate(chip_engine *engine, const chip_bindings *bindings, int held,
                               struct chip_looks *looks, const char *full_hint, baton_error *err) {
   baton_argument *items = base_calloc(bindings->count, sizeof *items);
@@ -215,7 +243,10 @@ baton_status chip_orchestrate(chip_engine *engine, const chip_bindings *bindings
                             .held = held,
                             .looks = looks};
   self.first_scope = task_engine_scope_number(engine->tasks);
-  enter(&self, items);
+  if (is_guarded(engine, bindings, held))
+    enter_guarded(&self, items);
+  else
+    enter(&self, items);
   baton_status status = self.failure.code;
   if (status != BATON_OK) baton_error_copy(err, &self.failure);
   baton_error_clear(&self.failure);

@@ -3,15 +3,19 @@
 #include "chip/worker.h"
 #include <stdio.h>
 
-static void say_kernel(baton_worker *worker, const baton_error *failure) {
-  snprintf(worker->lost_by, sizeof worker->lost_by, "kernel %s of task %s, %s",
+static void say_cause(baton_worker *worker, const baton_error *failure) {
+  if (failure->code == BATON_STREAM_TIMEOUT) {
+    snprintf(worker->lost_by, sizeof worker->lost_by, "its stream stood still (%s)",
+             baton_status_word(failure->code));
+    return;
+  }
+  snprintf(worker->lost_by, sizeof worker->lost_by, "a kernel was left by force (kernel %s of task %s, %s)",
            failure->kernel ? failure->kernel : "?", failure->task ? failure->task : "?",
            baton_status_word(failure->code));
 }
 
 baton_status chip_worker_lost_error(const baton_worker *worker, baton_error *err) {
-  baton_error_set(err, BATON_WORKER_LOST, "the worker is lost since a kernel was left by force (%s)",
-                  worker->lost_by);
+  baton_error_set(err, BATON_WORKER_LOST, "the worker is lost since %s", worker->lost_by);
   baton_error_text(err, BATON_FIELD_HINT, "call restart; what the kernel was writing may be incomplete");
   return BATON_WORKER_LOST;
 }
@@ -21,7 +25,7 @@ void chip_worker_lose(baton_run *run) {
   baton_error failure = {0};
   chip_run_failure(run, &failure);
   pthread_mutex_lock(&worker->lock);
-  if (!worker->lost) say_kernel(worker, &failure);
+  if (!worker->lost) say_cause(worker, &failure);
   worker->lost = 1;
   baton_error_clear(&failure);
   (void)chip_worker_lost_error(worker, &failure);

@@ -36,7 +36,6 @@ struct baton_run {
   _Atomic uint32_t built; /* futex, for runtimes: the graph function has returned */
   baton_timing timing;
   int64_t begun, launched; /* base_now */
-  int64_t timeout;         /* ns without progress */
   baton_run *next;         /* among the unfinished ones of the worker, guarded by its lock; so are … */
   uint64_t number;         /* … the how manieth launch of the worker it is, */
   int settled;             /* and whether it is too late to cancel it */

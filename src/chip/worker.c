@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/pool.h"
+#include "chip/config.h"
 #include "tensor/storage.h"
 #include <stdlib.h>
 #include <string.h>
@@ -92,6 +93,7 @@ baton_status baton_worker_open(const baton_worker_options *options, baton_worker
   *out = NULL;
   device_options opened;
   BATON_TRY(read_options(options, &opened, err));
+  BATON_TRY(chip_config_check_times(&options->config, err));
   tensor_set_guard(chip_inside_uses);
   baton_worker *worker = create(&options->config);
   if (!worker) return base_out_of_memory(err, "a worker");

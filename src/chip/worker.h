@@ -25,7 +25,7 @@ struct baton_worker {
   device *dev;                  /* NULL: closed */
   int closed;                   /* or being closed: nothing enters */
   int lost;                     /* a kernel was left by force: nothing is launched until the restart */
-  char lost_by[160];            /* that kernel */
+  char lost_by[192];            /* what happened then */
   uint32_t inside;              /* calls that use the device */
   baton_run *unfinished;        /* the latest first */
   chip_engine *spare;

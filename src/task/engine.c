@@ -47,6 +47,7 @@ void task_engine_begin(task_engine *engine, int held) {
   engine->scopes.heap.high = engine->scopes.heap.used;
   engine->tasks = engine->edges = 0;
   engine->graph = NULL;
+  engine->deadline = INT64_MAX;
   engine->first_sequence = engine->window.sequence + 1;
   engine->held = held != 0;
   /* relaxed: lanes come in through something that orders memory */
@@ -188,10 +189,21 @@ task_status task_engine_submit(task_engine *engine, uint32_t kernel, const task_
   return TASK_OK;
 }
 
-task_status task_engine_wait(task_engine *engine, baton_task task) {
+static task_status await_task(task_engine *engine, baton_task task) {
+  while (task_window_holds(&engine->window, task.slot, task.generation)) {
+    if (task_engine_reclaim(engine)) continue;
+    if (task_engine_is_late(engine)) return TASK_LATE;
+    if (!task_engine_await(engine, 1)) return TASK_STUCK;
+  }
+  return TASK_OK;
+}
+
+task_status task_engine_wait(task_engine *engine, baton_task task, int64_t deadline) {
   task_window *window = &engine->window;
-  while (task_window_holds(window, task.slot, task.generation))
-    if (!task_engine_reclaim(engine) && !task_engine_await(engine, 1)) return TASK_STUCK;
+  engine->deadline = deadline;
+  task_status status = await_task(engine, task);
+  engine->deadline = INT64_MAX;
+  if (status != TASK_OK) return status;
   return task.generation && task_failures_find(&window->failures, task.generation) ? TASK_FAILED : TASK_OK;
 }
 

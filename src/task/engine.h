@@ -38,6 +38,7 @@ typedef enum task_status {
   TASK_HEAP_FULL,    /* memory for intermediates */
   TASK_STALE,        /* a block whose scope has ended */
   TASK_FAILED,       /* wait: the task, or one that it depends on, has failed */
+  TASK_LATE,         /* wait: the time is up */
   TASK_STUCK         /* finish: unfinished tasks that nothing will make ready */
 } task_status;
 
@@ -107,8 +108,9 @@ task_status task_engine_open(task_engine *engine, const task_access *accesses, u
 task_status task_engine_submit(task_engine *engine, uint32_t kernel, const task_access *accesses,
                                uint32_t count, const baton_task *deps, uint32_t ndeps, baton_task *out);
 
-/* Runs tasks until this one is over. TASK_FAILED if it failed; a task that is none counts as over. */
-task_status task_engine_wait(task_engine *engine, baton_task task);
+/* Runs tasks until this one is over. TASK_FAILED if it failed; a task that is none counts as over. TASK_LATE when the
+** clock has passed `deadline` (INT64_MAX: none) before; a kernel that the owner runs meanwhile goes on to its end. */
+task_status task_engine_wait(task_engine *engine, baton_task task, int64_t deadline);
 
 /* True if the access would have to wait for a task of the run. */
 int task_engine_awaits(task_engine *engine, const task_access *access);

@@ -336,6 +336,10 @@ static int owner_sleep(task_engine *engine, uint32_t target, int64_t nap) {
   return woken;
 }
 
+int task_engine_is_late(const task_engine *engine) {
+  return engine->deadline != INT64_MAX && engine->hooks.clock(engine->hooks.context) > engine->deadline;
+}
+
 int task_engine_await(task_engine *engine, uint32_t target) {
   task_lane *lane = &engine->lanes[0];
   int64_t nap = FIRST_NAP_NS;
@@ -349,6 +353,7 @@ int task_engine_await(task_engine *engine, uint32_t target) {
     }
     if (task_engine_reclaim(engine) || go_on(engine, lane)) return 1;
     if (!lane->waiting && at_rest(engine)) return 0;
+    if (spins >= SPINS && task_engine_is_late(engine)) return 1;
     if (lane->waiting) {
       rescue = !wait_shortly(engine, lane, spins);
     } else if (spins < SPINS) {

@@ -29,6 +29,7 @@ struct task_engine {
   task_scopes scopes;
   task_map *map;
   uint64_t tasks, edges;
+  int64_t deadline;        /* the owner waits no longer than that; INT64_MAX: as long as it takes */
   task_graph *graph;       /* what this run executes; NULL: the tasks of the window */
   uint32_t first_sequence; /* of this run */
   uint32_t draft;          /* slot that task_engine_open took */
@@ -63,6 +64,9 @@ void task_engine_help_after_submit(task_engine *engine);
 /* Owner: waits until something has come back or run; if it has to sleep, until `target` slots have come back or nothing
 ** runs any more. False: nothing runs and nothing is ready, so nothing will ever change. */
 int task_engine_await(task_engine *engine, uint32_t target);
+
+/* Owner: true when its deadline has passed; then task_engine_await sleeps no more. */
+int task_engine_is_late(const task_engine *engine);
 
 /* Owner: frees a completed slot and what it held. */
 void task_engine_free(task_engine *engine, uint32_t slot);

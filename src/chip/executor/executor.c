@@ -156,6 +156,14 @@ static void count(_Atomic uint64_t *counter) {
                         memory_order_relaxed);
 }
 
+const chip_pulse *chip_executor_orchestrates(chip_executor *executor) {
+  chip_pulse *control = &executor->control;
+  enter_lane(&executor->lanes[0]);
+  atomic_store_explicit(&control->thread, chip_guard_thread(), memory_order_relaxed);
+  count(&control->begun);
+  return control;
+}
+
 int chip_executor_run(chip_executor *executor, const task_call *task) {
   const chip_payload *payload = task->payload;
   chip_lane *lane = &executor->lanes[task->lane];

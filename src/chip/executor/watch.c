@@ -64,12 +64,12 @@ static uint64_t moves_of(const chip_executor *executor, int *occupied) {
   return moves;
 }
 
-/* The longest time that a thread of the run could not use since the last progress. */
-static int64_t time_in_queue(const chip_watched *watched) {
+/* The longest time that a thread of the run could not use since the last progress; of those with a task, or of all. */
+static int64_t time_in_queue(const chip_watched *watched, int all) {
   int64_t longest = 0;
   for (uint32_t i = 0; i < watched->executor->count; i++) {
     const chip_pulse *pulse = &watched->executor->lanes[i].pulse;
-    int64_t queued = is_occupied(pulse) ? queued_of(pulse) - watched->queued[i] : 0;
+    int64_t queued = all || is_occupied(pulse) ? queued_of(pulse) - watched->queued[i] : 0;
     if (queued > longest) longest = queued;
   }
   return longest;
@@ -86,22 +86,55 @@ static void expire(const chip_watched *watched) {
   }
 }
 
+static void report_stream(const chip_watched *watched) {
+  const chip_failures *failures = &watched->executor->failures;
+  double after = (double)watched->still * 1e-6;
+  baton_error failure = {0};
+  baton_error_set(&failure, BATON_STREAM_TIMEOUT,
+                  "the stream made no progress for %.0f ms: no task began or ended", after);
+  baton_error_text(&failure, BATON_FIELD_HINT,
+                   "raise timeout.stream in config if the orchestration is only slow");
+  failure.after_ms = after;
+  failure.known |= BATON_KNOWN_AFTER_MS;
+  failures->report(failures->context, &failure);
+  baton_error_clear(&failure);
+}
+
+/* Repeated at every look until the run ends: an orchestration that is inside a call just now is left later. */
+static void expire_stream(const chip_watched *watched) {
+  chip_pulse *control = &watched->executor->control;
+  report_stream(watched);
+  expire(watched);
+  chip_guard_condemn(control, atomic_load_explicit(&control->begun, memory_order_relaxed));
+}
+
+static void begin_anew(chip_watched *watched, int all) {
+  for (uint32_t i = 0; i < watched->executor->count; i++) {
+    const chip_pulse *pulse = &watched->executor->lanes[i].pulse;
+    if (all || is_occupied(pulse)) watched->queued[i] = queued_of(pulse);
+  }
+}
+
+static int is_over(const chip_watched *watched, int64_t still, int64_t limit, int all) {
+  return still >= limit && still - time_in_queue(watched, all) >= limit;
+}
+
 /* `elapsed` ns after the last look. */
 static void look(chip_watched *watched, int64_t elapsed) {
   int occupied;
   uint64_t moves = moves_of(watched->executor, &occupied);
-  if (moves != watched->moves || !occupied) {
+  if (moves != watched->moves) {
     watched->moves = moves;
-    watched->stalled = 0;
-    for (uint32_t i = 0; i < watched->executor->count; i++) {
-      const chip_pulse *pulse = &watched->executor->lanes[i].pulse;
-      if (is_occupied(pulse)) watched->queued[i] = queued_of(pulse);
-    }
+    watched->stalled = watched->still = 0;
+    begin_anew(watched, watched->stream != 0);
     return;
   }
-  watched->stalled += elapsed;
-  if (watched->stalled >= watched->timeout && watched->stalled - time_in_queue(watched) >= watched->timeout)
-    expire(watched);
+  watched->still += elapsed;
+  if (occupied) {
+    watched->stalled += elapsed;
+    if (is_over(watched, watched->stalled, watched->timeout, 0)) expire(watched);
+  }
+  if (watched->stream && is_over(watched, watched->still, watched->stream, 1)) expire_stream(watched);
 }
 
 /* Looks at every run; returns when to look again. The lock is held. A process that was stopped has not
@@ -184,9 +217,10 @@ void chip_watch_close(void) {
   pthread_mutex_unlock(&users_lock);
 }
 
-void chip_watch_begin(chip_watched *watched, int64_t timeout) {
+void chip_watch_begin(chip_watched *watched, int64_t timeout, int64_t stream) {
   watched->timeout = timeout;
-  watched->stalled = 0;
+  watched->stream = stream;
+  watched->stalled = watched->still = 0;
   watched->moves = UINT64_MAX; /* the first look finds progress */
   pthread_mutex_lock(&lock);
   watched->next = first;

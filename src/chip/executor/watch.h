@@ -1,5 +1,8 @@
 /* chip/executor/watch.h - finds runs that make no progress: one thread for the process, asleep while nothing runs.
 **
+** A run with a time for its stream fails when no task begins or ends in that time, whatever its threads do: an
+** orchestration that hangs is left too.
+**
 ** Progress is a task that begins or ends. A run whose tasks have stood still for the time that it is
 ** given, while its threads had a CPU, has hung: the kernels that run are left by a signal (chip/executor/guard.h),
 ** those that wait give up. Time in which the process was stopped, or its threads stood in the queue for a
@@ -14,6 +17,7 @@ typedef struct chip_watched {
   chip_executor *executor;
   struct chip_watched *next;
   int64_t timeout, stalled;   /* ns */
+  int64_t stream, still;      /* ns; stream 0: no limit */
   uint64_t moves;             /* tasks begun and ended at the last look */
   int64_t queued[TASK_LANES]; /* ns that the thread of a lane had stood in the queue for a CPU by then */
 } chip_watched;
@@ -23,8 +27,8 @@ typedef struct chip_watched {
 BATON_MUST_CHECK baton_status chip_watch_open(baton_error *err);
 void chip_watch_close(void);
 
-/* Around the execution of a run, with `timeout` ns. Any thread. */
-void chip_watch_begin(chip_watched *watched, int64_t timeout);
+/* Around the execution of a run, with `timeout` ns for its tasks and `stream` for all of it (0: no limit). Any thread. */
+void chip_watch_begin(chip_watched *watched, int64_t timeout, int64_t stream);
 void chip_watch_end(chip_watched *watched);
 
 #endif

@@ -18,6 +18,9 @@ static baton_status prepare(baton_run *run, baton_error *err) {
 /* A failure of the orchestration ends the run: what has not begun does not begin. */
 static baton_status orchestrate(baton_run *run, baton_error *err) {
   baton_status status = chip_orchestrate(run->engine, &run->bindings, 0, NULL, full_hint, err);
+  if (status == BATON_POISONED && atomic_load_explicit(&run->cancelled, memory_order_relaxed))
+    status = baton_error_set(err, BATON_CANCELLED, "%s: the run was cancelled",
+                             baton_program_name(run->program)); /* that is why its tasks have not run */
   if (status != BATON_OK) {
     chip_run_fail(run, err);
     task_engine_cancel(run->engine->tasks);
