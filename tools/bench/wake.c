@@ -87,7 +87,8 @@ static void engine_close(wake_bench *bench) {
 static void engine_send(wake_bench *bench) { bench->task = rig_submit(&bench->rig, 0, NULL, 0); }
 
 static void engine_wait(wake_bench *bench) {
-  if (task_engine_wait(bench->rig.engine, bench->task)) rig_give_up(&bench->rig, "the task has failed");
+  if (task_engine_wait(bench->rig.engine, bench->task, INT64_MAX))
+    rig_give_up(&bench->rig, "the task has failed");
 }
 
 static const wake_way engine_way = {"baton", engine_open, engine_close, engine_send, engine_wait};
