@@ -255,19 +255,27 @@ static int unfinished(const task_engine *engine) {
   return completed != engine->graph->count;
 }
 
-task_status task_engine_finish(task_engine *engine) {
-  task_status status = TASK_OK;
-  task_scopes_end_all(&engine->scopes);
-  if (engine->held) task_engine_release(engine);
+static task_status run_to_the_end(task_engine *engine) {
   for (task_engine_reclaim(engine); unfinished(engine); task_engine_reclaim(engine))
-    if (!task_engine_await(engine, UINT32_MAX) && unfinished(engine)) {
-      status = TASK_STUCK;
-      break;
-    }
-  /* release: a lane that leaves has nothing to do with the engine any more */
-  atomic_store_explicit(&engine->finished, 1, memory_order_release);
+    if (!task_engine_await(engine, UINT32_MAX) && unfinished(engine)) return TASK_STUCK;
+  return TASK_OK;
+}
+
+/* release, at least: a lane that leaves has nothing to do with the engine any more. seq_cst: a lane that goes to sleep
+** counts as a sleeper before it looks whether the run is finished. */
+static void send_lanes_home(task_engine *engine) {
+  atomic_store_explicit(&engine->finished, 1, memory_order_seq_cst);
+  if (!atomic_load_explicit(&engine->sleepers, memory_order_seq_cst)) return;
   atomic_fetch_add_explicit(&engine->event, 1, memory_order_seq_cst);
   engine->hooks.wake(engine->hooks.context, &engine->event, 1);
+}
+
+task_status task_engine_finish(task_engine *engine) {
+  task_scopes_end_all(&engine->scopes);
+  if (engine->held) task_engine_release(engine);
+  task_status status = task_lane_walk(engine, &engine->lanes[0]) ? TASK_OK : run_to_the_end(engine);
+  if (engine->graph) task_replay_finish(engine);
+  send_lanes_home(engine);
   return status;
 }
 

@@ -2,10 +2,8 @@
 #include "task/state.h"
 #include <string.h>
 
-enum { PAYLOAD_UNIT = 16 };
-
 static size_t payload_size(const task_slot *task) {
-  return (task->held_at + PAYLOAD_UNIT - 1) & ~(size_t)(PAYLOAD_UNIT - 1);
+  return (task->held_at + TASK_PAYLOAD_UNIT - 1) & ~(size_t)(TASK_PAYLOAD_UNIT - 1);
 }
 
 /* The consumer of an edge, and the edge behind it in its list. */
@@ -33,13 +31,13 @@ static uint32_t edge_count(const task_window *window, uint32_t slot) {
 }
 
 typedef struct graph_sizes {
-  uint32_t count, edges;
+  uint32_t count, edges, lanes;
   uint64_t payload_bytes;
 } graph_sizes;
 
 static graph_sizes measure(const task_engine *engine) {
   const task_window *window = &engine->window;
-  graph_sizes sizes = {.count = window->live};
+  graph_sizes sizes = {.count = window->live, .lanes = engine->lane_count};
   for (uint32_t slot = 0; slot < window->fresh; slot++) {
     if (!window->residents[slot].sequence) continue;
     sizes.edges += edge_count(window, slot);
@@ -51,7 +49,8 @@ static graph_sizes measure(const task_engine *engine) {
 static size_t total_size(const graph_sizes *sizes) {
   return base_whole_lines(sizeof(task_graph)) + base_whole_lines((sizes->count + 1) * sizeof(task_node)) +
          base_whole_lines(sizes->edges * sizeof(uint32_t)) + base_whole_lines(sizes->payload_bytes) +
-         base_whole_lines(sizes->count * sizeof(uint32_t)) + base_whole_lines(sizes->count);
+         2 * base_whole_lines(sizes->count * sizeof(uint32_t)) + base_whole_lines(sizes->count) +
+         sizes->lanes * sizeof(task_course) + task_assignment_size(sizes->count, sizes->edges);
 }
 
 size_t task_graph_size(const task_engine *engine) {
@@ -68,12 +67,21 @@ static void *carve(char **at, size_t size) {
 static task_graph *lay_out(void *memory, const graph_sizes *sizes) {
   char *at = memory;
   task_graph *graph = carve(&at, sizeof *graph);
-  *graph = (task_graph){.count = sizes->count, .edges = sizes->edges, .payload_bytes = sizes->payload_bytes};
+  *graph = (task_graph){.count = sizes->count,
+                        .edges = sizes->edges,
+                        .payload_bytes = sizes->payload_bytes,
+                        .lanes = sizes->lanes,
+                        .join = TASK_JOIN_NS};
   graph->nodes = carve(&at, (sizes->count + 1) * sizeof(task_node));
   graph->consumers = carve(&at, sizes->edges * sizeof(uint32_t));
   graph->payloads = carve(&at, sizes->payload_bytes);
   graph->open = carve(&at, sizes->count * sizeof(uint32_t));
   graph->poisoned = carve(&at, sizes->count);
+  graph->costs = carve(&at, sizes->count * sizeof(uint32_t));
+  graph->replay.courses = carve(&at, sizes->lanes * sizeof(task_course));
+  memset(graph->costs, 0, sizes->count * sizeof(uint32_t));
+  memset(graph->replay.courses, 0, sizes->lanes * sizeof(task_course));
+  task_assignment_init(&graph->assignment, at, sizes->count, sizes->edges);
   return graph;
 }
 
@@ -119,7 +127,7 @@ task_graph *task_graph_capture(task_engine *engine, void *memory, void *context,
     const void *original = task_pool_at(&engine->pool, task->payload);
     graph->nodes[i].kernel = task->kernel;
     graph->nodes[i].first = edges;
-    graph->nodes[i].payload = (uint32_t)(payload / PAYLOAD_UNIT);
+    graph->nodes[i].payload = (uint32_t)(payload / TASK_PAYLOAD_UNIT);
     edges = copy_consumers(engine, graph, slots[i], edges);
     memcpy(graph->payloads + payload, original, task->held_at);
     moved(context, graph->payloads + payload, original, task->held_at);
@@ -131,12 +139,7 @@ task_graph *task_graph_capture(task_engine *engine, void *memory, void *context,
   return graph;
 }
 
-void task_graph_begin(task_graph *graph, task_engine *engine) {
-  task_lane *lane = &engine->lanes[0];
-  task_engine_begin(engine, 1);
-  engine->graph = graph;
-  engine->tasks = graph->count;
-  engine->edges = graph->edges;
+static void begin_queued(task_graph *graph, task_engine *engine) {
   for (uint32_t i = 0; i < engine->lane_count; i++)
     atomic_store_explicit(&engine->lanes[i].completed, 0, memory_order_relaxed);
   for (uint32_t i = 0; i < graph->count; i++) {
@@ -145,6 +148,18 @@ void task_graph_begin(task_graph *graph, task_engine *engine) {
     atomic_store_explicit(&graph->poisoned[i], 0, memory_order_relaxed);
   }
   for (uint32_t i = 0; i < graph->count; i++)
-    if (!graph->nodes[i].fan_in) task_lane_push(engine, lane, i);
+    if (!graph->nodes[i].fan_in) task_lane_push(engine, &engine->lanes[0], i);
+}
+
+void task_graph_begin(task_graph *graph, task_engine *engine) {
+  task_engine_begin(engine, 1);
+  engine->graph = graph;
+  engine->tasks = graph->count;
+  engine->edges = graph->edges;
+  if (!task_replay_begin(engine)) begin_queued(graph, engine);
   task_engine_release(engine);
+}
+
+uint32_t task_graph_lanes(const task_graph *graph, const task_engine *engine) {
+  return graph->replay.walks ? graph->assignment.lanes : engine->lane_count;
 }

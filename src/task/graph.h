@@ -6,13 +6,16 @@
 #ifndef TASK_GRAPH_H
 #define TASK_GRAPH_H
 
-#include "task/engine.h"
+#include "task/assignment.h"
+#include "task/replay.h"
+
+enum { TASK_PAYLOAD_UNIT = 16, TASK_JOIN_NS = 400 };
 
 typedef struct task_node {
   uint32_t kernel;
   uint32_t fan_in;  /* edges to it */
   uint32_t first;   /* its consumers: graph->consumers[first … the next node's first) */
-  uint32_t payload; /* in units of 16 bytes */
+  uint32_t payload; /* in units of TASK_PAYLOAD_UNIT bytes */
 } task_node;
 
 typedef struct task_graph {
@@ -24,6 +27,11 @@ typedef struct task_graph {
   uint64_t payload_bytes;
   _Atomic uint32_t *open;    /* by node: edges that are open in this run */
   _Atomic uint8_t *poisoned; /* by node: a producer failed in this run */
+  uint32_t *costs;           /* by node: ns */
+  uint32_t lanes;            /* of the engine that captured it */
+  uint32_t join;             /* ns until another lane comes in, as the user of the engine knows it */
+  task_assignment assignment;
+  task_replay replay;
 } task_graph;
 
 /* Bytes for the graph that the held run of this engine has built. */
@@ -36,11 +44,14 @@ task_graph *task_graph_capture(task_engine *engine, void *memory, void *context,
                                              uint32_t bytes));
 
 static inline void *task_graph_payload(const task_graph *graph, uint32_t node) {
-  return graph->payloads + (uint64_t)graph->nodes[node].payload * 16;
+  return graph->payloads + (uint64_t)graph->nodes[node].payload * TASK_PAYLOAD_UNIT;
 }
 
 /* Starts a run of the graph on an engine without live tasks, whose window is not smaller than the graph; task_engine_finish
 ** and task_engine_work execute it. */
 void task_graph_begin(task_graph *graph, task_engine *engine);
+
+/* After task_graph_begin: lanes that have something to do in this run, at least 1. */
+uint32_t task_graph_lanes(const task_graph *graph, const task_engine *engine);
 
 #endif

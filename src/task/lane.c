@@ -62,6 +62,8 @@ static int call_measured(task_engine *engine, const task_call *call) {
   ** is shorter counts for more */
   int64_t most = old ? 2 * old + 1 : 1000000000, sample = took < 1 ? 1 : took > most ? most : took;
   int64_t average = !old ? sample : sample < old ? (old + sample) / 2 : old + (sample - old) / 4;
+  if (engine->graph && engine->graph->replay.costs.measuring)
+    task_replay_note_cost(engine, call->task.slot, took);
   /* two lanes may lose one sample */
   atomic_store_explicit(cost, (uint32_t)average, memory_order_relaxed);
   return failed;
@@ -91,7 +93,8 @@ static int execute(task_engine *engine, task_lane *lane, uint32_t slot) {
   uint32_t cost = atomic_load_explicit(&engine->cost[call.kernel % TASK_KERNELS], memory_order_relaxed);
   int is_long_now = engine->lane_count > 1 && (!cost || cost >= TASK_LONG_NS);
   if (is_long_now) leave_work_to_others(engine, lane);
-  int failed = !cost || lane->calls++ % SAMPLE_EVERY == 0
+  int measured = engine->graph && engine->graph->replay.costs.measuring;
+  int failed = !cost || lane->calls++ % SAMPLE_EVERY == 0 || measured
                    ? call_measured(engine, &call)
                    : engine->hooks.execute(engine->hooks.context, &call);
   if (is_long_now) atomic_store_explicit(&lane->in_long, 0, memory_order_relaxed);
@@ -139,6 +142,11 @@ static uint32_t complete_node(task_engine *engine, task_lane *lane, uint32_t nod
   /* release: what the task wrote, for the owner that counts */
   atomic_store_explicit(&lane->completed, completed + 1, memory_order_release);
   return next;
+}
+
+void task_lane_complete_node(task_engine *engine, task_lane *lane, uint32_t node, int failed) {
+  uint32_t ready = complete_node(engine, lane, node, failed);
+  if (ready != TASK_NONE) task_lane_push(engine, lane, ready);
 }
 
 static uint32_t complete_any(task_engine *engine, task_lane *lane, uint32_t task, int failed) {
@@ -269,10 +277,9 @@ static void turn_idle(task_engine *engine) {
     wake_owner(engine);
 }
 
-/* Runs everything that it can find, and what waits inside to its end; true if there was anything. */
-static int work_burst(task_engine *engine, task_lane *lane, int rescue) {
+/* Runs everything that it can find, and what waits inside to its end; true if there was anything. The lane is busy. */
+static int work_on(task_engine *engine, task_lane *lane, int rescue) {
   int found = 0;
-  turn_busy(engine);
   for (uint32_t spins = 0;; spins++) {
     int ran = find(engine, lane, rescue);
     if (ran) {
@@ -285,16 +292,37 @@ static int work_burst(task_engine *engine, task_lane *lane, int rescue) {
     else if (lane->waiting)
       rescue = !wait_shortly(engine, lane, spins);
     else
-      break;
+      return found;
   }
+}
+
+static int work_burst(task_engine *engine, task_lane *lane, int rescue) {
+  turn_busy(engine);
+  int found = work_on(engine, lane, rescue);
   turn_idle(engine);
   return found;
+}
+
+int task_lane_walk(task_engine *engine, task_lane *lane) {
+  if (!engine->graph) return 0;
+  int walked = task_replay_walk(engine, lane);
+  if (walked != TASK_WALK_LEFT) return walked == TASK_WALK_OVER;
+  if (lane->number == 0) {
+    task_replay_hand_over(engine, lane);
+  } else {
+    turn_busy(engine);
+    task_replay_hand_over(engine, lane);
+    (void)work_on(engine, lane, 0);
+    turn_idle(engine);
+  }
+  return 0;
 }
 
 void task_engine_work(task_engine *engine, uint32_t number) {
   task_lane *lane = &engine->lanes[number];
   int64_t nap = FIRST_NAP_NS;
   int rescue = 0;
+  if (task_lane_walk(engine, lane)) return;
   for (uint32_t spins = 0; !atomic_load_explicit(&engine->finished, memory_order_acquire); spins++) {
     if (work_in_sight(engine, lane, rescue) && work_burst(engine, lane, rescue)) {
       spins = 0;
@@ -315,6 +343,7 @@ void task_engine_work(task_engine *engine, uint32_t number) {
 static int at_rest(const task_engine *engine) {
   uint64_t idle = atomic_load_explicit(&engine->idle, memory_order_seq_cst);
   if ((uint32_t)idle != engine->lane_count - 1) return 0;
+  if (engine->graph && atomic_load_explicit(&engine->graph->replay.holders, memory_order_seq_cst)) return 0;
   for (uint32_t i = 0; i < engine->lane_count; i++) {
     const task_queue *queue = &engine->lanes[i].queue;
     uint32_t top = atomic_load_explicit(&queue->top, memory_order_seq_cst);

@@ -55,6 +55,13 @@ struct task_engine {
 /* Makes a ready task available: to the lane itself, and to others if it is long. The lane's thread. */
 void task_lane_push(task_engine *engine, task_lane *lane, uint32_t slot);
 
+/* The lane's thread: completes a node of the graph, and queues what that makes ready. */
+void task_lane_complete_node(task_engine *engine, task_lane *lane, uint32_t node, int failed);
+
+/* The lane's thread, at the beginning of a run of a graph. True: the lane has nothing more to do; for the owner: the run
+** is over. */
+int task_lane_walk(task_engine *engine, task_lane *lane);
+
 /* Owner: takes back what other lanes have completed; true if there was anything. */
 int task_engine_reclaim(task_engine *engine);
 
