@@ -3,6 +3,8 @@
 #include "chip/program/scalar.h"
 #include <string.h>
 
+enum { JOIN_NS = 5000 }; /* a thread of the device wakes up and takes part */
+
 /* A place in a payload that follows an argument of the program, or the heap. */
 typedef struct chip_patch {
   baton_argument *item;
@@ -226,6 +228,7 @@ baton_status chip_kept_capture(chip_kept *kept, chip_engine *engine, const chip_
   if (!graph) return base_out_of_memory(err, "a graph");
   capture c = {.graph = graph, .engine = engine, .bindings = bindings};
   graph->graph = task_graph_capture(engine->tasks, align(graph->memory), &c, payload_moved);
+  graph->graph->join = JOIN_NS;
   for (uint32_t i = 0; i < bindings->count; i++) graph->argument_bytes[i] = bindings->items[i].kernel_bytes;
   if (c.no_memory) {
     free_graph(graph);

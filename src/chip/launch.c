@@ -192,8 +192,10 @@ static baton_status enlist(baton_worker *worker, baton_run *run, baton_error *er
 
 /* From here on the run ends on the device, unless the launch is refused. */
 static baton_status launch(baton_worker *worker, baton_run *run, baton_error *err) {
-  run->launch = (device_launch){
-      .run = execute_lane, .done = finish_run, .context = run, .lanes = run->engine->sizes.lanes};
+  run->launch = (device_launch){.run = execute_lane,
+                                .done = finish_run,
+                                .context = run,
+                                .lanes = run->lanes ? run->lanes : run->engine->sizes.lanes};
   pthread_mutex_lock(&worker->lock);
   baton_status status = enlist(worker, run, err);
   pthread_mutex_unlock(&worker->lock);

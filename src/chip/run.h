@@ -26,6 +26,7 @@ struct baton_run {
   chip_engine *engine;
   struct chip_kept_graph *graph; /* host_build_graph: what the run executes */
   int replayed;                  /* … and whether it was built by an earlier run */
+  uint32_t lanes;                /* of the launch; 0: all of the engine */
   device_launch launch;
   pthread_mutex_t lock;  /* guards failure until the run is over */
   baton_error failure;   /* the first */

@@ -32,7 +32,9 @@ static baton_status prepare(baton_run *run, baton_error *err) {
   BATON_TRY(chip_kept_take(kept, run->engine, &run->bindings, &run->graph, err));
   run->replayed = run->graph != NULL;
   if (!run->graph) BATON_TRY(build(run, kept, err));
-  task_graph_begin(chip_kept_graph_of(run->graph), run->engine->tasks);
+  task_graph *graph = chip_kept_graph_of(run->graph);
+  task_graph_begin(graph, run->engine->tasks);
+  run->lanes = task_graph_lanes(graph, run->engine->tasks);
   return BATON_OK;
 }
 
