@@ -1,0 +1,196 @@
+/* baton-bench-map - what the tensor map of src/task costs alone: no task runs, and none ends.
+**
+** Every figure is a row of the table at the end: so many disjoint regions, each written by a task of its own, are
+** inserted, and then each is looked up as the input of a task. The value is the time of both for one region. Inserts and
+** lookups of the random rows go in two different orders. */
+#include "base/clock.h"
+#include "graphs.h"
+#include "sample.h"
+#include "task/map.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { TILE_BYTES = 16384, LEAST_REGIONS = 100000 };
+
+typedef struct map_bench map_bench;
+
+typedef struct map_figure {
+  const char *name;
+  const char *unit;
+  bench_once *once;
+  uint32_t buffers;
+  uint32_t tiles;  /* of each buffer */
+  uint32_t random; /* the order; else tile by tile, all buffers in turn */
+  uint32_t fresh;  /* memory that nobody has touched, in each repetition */
+} map_figure;
+
+/* One figure being measured. */
+struct map_bench {
+  const map_figure *figure;
+  uint32_t regions;
+  uint32_t *inserts, *lookups; /* the orders */
+  task_window window;
+  void *window_memory, *map_memory;
+  size_t window_size, map_size;
+  task_map *map;
+};
+
+_Noreturn static void give_up(const map_bench *bench, const char *what) {
+  fprintf(stderr, "%s: %s\n", bench->figure->name, what);
+  exit(1);
+}
+
+/* Memory as a chip gives it to an engine. */
+static void *map_pages(const map_bench *bench, size_t size) {
+  void *memory =
+      mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) give_up(bench, "no memory for a map");
+  return memory;
+}
+
+static void open_map(map_bench *bench) {
+  bench->map_memory = map_pages(bench, bench->map_size);
+  bench->map = task_map_init(bench->map_memory, bench->regions + 16);
+}
+
+static void close_map(map_bench *bench) { munmap(bench->map_memory, bench->map_size); }
+
+static uint32_t *make_order(const map_bench *bench, uint64_t seed) {
+  uint32_t *order = malloc(bench->regions * sizeof *order);
+  if (!order) give_up(bench, "no memory for an order");
+  for (uint32_t i = 0; i < bench->regions; i++) order[i] = i;
+  for (uint32_t i = bench->regions; i > 1 && bench->figure->random; i--) {
+    seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407;
+    uint32_t other = (uint32_t)((seed >> 32) * i >> 32), last = order[i - 1];
+    order[i - 1] = order[other];
+    order[other] = last;
+  }
+  return order;
+}
+
+/* A window in which every task lives. */
+static void open_bench(map_bench *bench, const map_figure *figure) {
+  *bench = (map_bench){.figure = figure, .regions = figure->buffers * figure->tiles};
+  bench->window_size = task_window_size(bench->regions, 0);
+  bench->window_memory = map_pages(bench, bench->window_size);
+  task_window_init(&bench->window, bench->window_memory, bench->regions, 0);
+  for (uint32_t i = 0; i < bench->regions; i++) (void)task_window_take(&bench->window);
+  bench->map_size = task_map_size(bench->regions + 16);
+  bench->inserts = make_order(bench, 1);
+  bench->lookups = make_order(bench, 2);
+  open_map(bench);
+}
+
+static void close_bench(map_bench *bench) {
+  close_map(bench);
+  free(bench->inserts);
+  free(bench->lookups);
+  munmap(bench->window_memory, bench->window_size);
+}
+
+static void tile(const map_bench *bench, task_access *access, uint32_t number, uint32_t mode) {
+  uint64_t buffers = bench->figure->buffers, bytes = (uint64_t)bench->figure->tiles * TILE_BYTES;
+  access->base = (UINT64_C(1) << 56) + number % buffers * bytes;
+  access->mode = mode;
+  access->region.offset = number / buffers * TILE_BYTES;
+}
+
+static void insert_all(map_bench *bench) {
+  task_access access = {.region = {.run = TILE_BYTES}};
+  for (uint32_t i = 0; i < bench->regions; i++) {
+    tile(bench, &access, bench->inserts[i], TASK_WRITES);
+    if (!task_map_reserve(bench->map, &bench->window, 1)) give_up(bench, "the map is full");
+    task_window_begin_draft(&bench->window);
+    task_map_infer(bench->map, &bench->window, &access);
+    task_map_record(bench->map, &bench->window, &access, i);
+  }
+}
+
+/* Returns how many producers were found. */
+static uint32_t look_up_all(map_bench *bench) {
+  task_access access = {.region = {.run = TILE_BYTES}};
+  uint32_t found = 0;
+  for (uint32_t i = 0; i < bench->regions; i++) {
+    tile(bench, &access, bench->lookups[i], TASK_READS);
+    task_window_begin_draft(&bench->window);
+    task_map_infer(bench->map, &bench->window, &access);
+    found += bench->window.producer_count;
+  }
+  return found;
+}
+
+/* ns a region. Few regions are inserted and looked up many times; forgetting them is not in the value. */
+static double once_insert_and_look_up(void *context) {
+  map_bench *bench = context;
+  int64_t spent = 0;
+  uint32_t rounds = (LEAST_REGIONS + bench->regions - 1) / bench->regions;
+  for (uint32_t round = 0; round < rounds; round++) {
+    if (bench->figure->fresh) {
+      close_map(bench);
+      open_map(bench);
+    } else {
+      task_map_reset(bench->map);
+    }
+    int64_t begin = base_now();
+    insert_all(bench);
+    uint32_t found = look_up_all(bench);
+    spent += base_now() - begin;
+    if (found != bench->regions || task_map_live(bench->map) != bench->regions)
+      give_up(bench, "the map has lost regions");
+  }
+  return (double)spent / rounds / bench->regions;
+}
+
+/* ns an access, when every region is known: a stencil over two buffers, three inputs and one output a task. */
+static double once_known(void *context) {
+  map_bench *bench = context;
+  task_access accesses[4] = {{.region = {.run = TILE_BYTES}}};
+  for (int i = 1; i < 4; i++) accesses[i] = accesses[0];
+  uint32_t tiles = bench->figure->tiles, steps = LEAST_REGIONS / tiles, slot = 0;
+  task_map_reset(bench->map);
+  int64_t begin = base_now();
+  for (uint32_t step = 0; step < steps; step++)
+    for (uint32_t x = 0; x < tiles; x++, slot = slot + 1 == bench->regions ? 0 : slot + 1) {
+      tile(bench, &accesses[0], (x ? x - 1 : tiles - 1) * 2 + step % 2, TASK_READS);
+      tile(bench, &accesses[1], x * 2 + step % 2, TASK_READS);
+      tile(bench, &accesses[2], (x + 1 < tiles ? x + 1 : 0) * 2 + step % 2, TASK_READS);
+      tile(bench, &accesses[3], x * 2 + (step + 1) % 2, TASK_WRITES);
+      task_window_begin_draft(&bench->window);
+      for (int i = 0; i < 4; i++) task_map_infer(bench->map, &bench->window, &accesses[i]);
+      for (int i = 0; i < 4; i++) task_map_record(bench->map, &bench->window, &accesses[i], slot);
+    }
+  return (double)(base_now() - begin) / steps / tiles / 4;
+}
+
+#define MEASURED .unit = "ns a region", .once = once_insert_and_look_up
+
+static const map_figure figures[] = {
+    {MEASURED, .name = "map_1x1000000", .buffers = 1, .tiles = 1000000},
+    {MEASURED, .name = "map_1000x1000", .buffers = 1000, .tiles = 1000},
+    {MEASURED, .name = "map_1x1000000_random", .buffers = 1, .tiles = 1000000, .random = 1},
+    {MEASURED, .name = "map_growing", .buffers = 1, .tiles = 1000000, .random = 1, .fresh = 1},
+    {MEASURED, .name = "map_live_10", .buffers = 1, .tiles = 10, .random = 1},
+    {MEASURED, .name = "map_live_100", .buffers = 1, .tiles = 100, .random = 1},
+    {MEASURED, .name = "map_live_1000", .buffers = 1, .tiles = 1000, .random = 1},
+    {MEASURED, .name = "map_live_10000", .buffers = 1, .tiles = 10000, .random = 1},
+    {MEASURED, .name = "map_live_100000", .buffers = 1, .tiles = 100000, .random = 1},
+    {.name = "map_known", .unit = "ns an access", .once = once_known, .buffers = 2, .tiles = 8},
+};
+
+int main(int argc, char **argv) {
+  bench_options options;
+  if (bench_options_parse(argc, argv, &options) != argc) {
+    fprintf(stderr, "usage: %s [--only NAME,…] [--repetitions N] [--seconds S]\n", argv[0]);
+    return 2;
+  }
+  for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) {
+    map_bench bench;
+    if (!bench_wanted(&options, figures[i].name)) continue;
+    open_bench(&bench, &figures[i]);
+    bench_measure(&options, "baton", figures[i].name, figures[i].unit, figures[i].once, &bench);
+    close_bench(&bench);
+  }
+  return 0;
+}
