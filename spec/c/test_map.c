@@ -215,6 +215,129 @@ static void buffers_do_not_meet(void **state) {
   close_desk(&d);
 }
 
+/* ---- regions that are found at once ---- */
+
+/* A region that was touched before is found without a look around it: whatever comes to overlap it must be seen. */
+static void a_region_found_before_meets_what_came_since(void **state) {
+  (void)state;
+  const task_region others[] = {run(110, 20),         /* in the same cell */
+                                run(100, 10),         /* from the same byte */
+                                run(125, 50),         /* in no cell */
+                                run(0, 400),          /* around it */
+                                rows(100, 10, 20, 3), /* of another shape */
+                                rows(90, 20, 100, 3)};
+  desk d = open_desk(16, 16);
+  for (uint32_t i = 0; i < sizeof others / sizeof *others; i++)
+    for (uint32_t writes = 0; writes < 2; writes++) {
+      uint32_t slots[6];
+      slots[0] = touch(&d, W, 1, run(100, 50));
+      slots[1] = touch(&d, R, 1, run(100, 50));
+      ASSERT_PRODUCERS(&d, slots[0]);
+      slots[2] = touch(&d, RW, 1, run(100, 50));
+      ASSERT_PRODUCERS(&d, slots[1]);
+      slots[3] = touch(&d, writes ? W : R, 1, others[i]);
+      ASSERT_PRODUCERS(&d, slots[2]);
+      slots[4] = touch(&d, W, 1, run(100, 50));
+      assert_true(is_producer(&d, slots[3]));
+      slots[5] = touch(&d, W, 1, others[i]);
+      assert_true(is_producer(&d, slots[4]));
+      empty(&d, slots, 6);
+    }
+  close_desk(&d);
+}
+
+static void a_region_found_before_is_alone_again_when_the_other_is_gone(void **state) {
+  (void)state;
+  desk d = open_desk(16, 64);
+  touch(&d, W, 1, run(100, 50));
+  touch(&d, W, 1, run(110, 20));
+  touch(&d, W, 1, run(90, 100));
+  uint32_t cover = touch(&d, W, 1, run(0, 400));
+  assert_int_equal(task_map_live(d.map), 1);
+  for (int i = 0; i < 3; i++) {
+    uint32_t writer = touch(&d, W, 1, run(100, 50)), before = cover;
+    ASSERT_PRODUCERS(&d, before);
+    cover = touch(&d, RW, 1, run(0, 400));
+    ASSERT_PRODUCERS(&d, before, writer);
+    assert_int_equal(task_map_live(d.map), 1);
+  }
+  close_desk(&d);
+}
+
+/* The grid is laid anew, and regions that had cells of their own share one. */
+static void regions_found_before_are_ordered_under_another_grid(void **state) {
+  (void)state;
+  enum { TILES = 40 };
+  desk d = open_desk(1000, 1000);
+  uint32_t writers[TILES];
+  for (uint32_t i = 0; i < TILES; i++) writers[i] = touch(&d, W, 1, run(i * 10, 10));
+  for (uint32_t turn = 0; turn < 5; turn++)
+    for (uint32_t i = 0; i < TILES / 4; i++) {
+      uint32_t group = touch(&d, RW, 1, run(i * 40, 40));
+      assert_int_equal(d.window.producer_count,
+                       turn ? 5 : 4); /* and the group before, where it was not written since */
+      for (uint32_t k = i * 4; k < i * 4 + 4; k++) assert_true(is_producer(&d, writers[k]));
+      for (uint32_t k = i * 4; k < i * 4 + 4; k++) {
+        writers[k] = touch(&d, W, 1, run(k * 10, 10));
+        ASSERT_PRODUCERS(&d, group);
+      }
+    }
+  for (uint32_t i = 0; i < TILES; i++) {
+    touch(&d, R, 1, run(i * 10 + 5, 5));
+    assert_true(is_producer(&d, writers[i]));
+  }
+  close_desk(&d);
+}
+
+/* What is forgotten at the end of a run is forgotten, few regions or many. */
+static void a_map_that_was_reset_finds_nothing(void **state) {
+  (void)state;
+  enum { MANY = 600 };
+  uint32_t slots[MANY];
+  desk d = open_desk(MANY, MANY);
+  for (uint32_t turn = 0; turn < 6; turn++) {
+    uint32_t count = turn % 2 ? MANY : 3;
+    for (uint32_t i = 0; i < count; i++) {
+      slots[i] = touch(&d, W, i % 7, i % 5 ? run(i * 64, 64) : rows(i * 64, 8, 16, 4));
+      ASSERT_NO_PRODUCERS(&d);
+    }
+    for (uint32_t i = 0; i < count; i++) retire(&d, slots[i]);
+    for (uint32_t i = 0; i < 3; i++) slots[i] = touch(&d, RW, i % 7, run(i * 64, 64));
+    empty(&d, slots, 3);
+  }
+  close_desk(&d);
+}
+
+/* Places of entries and of buffers are used again for others. */
+static void a_region_is_not_taken_for_one_that_had_its_place(void **state) {
+  (void)state;
+  desk d = open_desk(8, 2);
+  for (uint64_t i = 0; i < 50; i++) {
+    uint64_t base = i / 3 % 2 ? i % 4 : 5;
+    uint32_t writer = touch(&d, W, base, run(i % 3 * 64, 64));
+    ASSERT_NO_PRODUCERS(&d);
+    uint32_t reader = touch(&d, R, base, run(i % 3 * 64, 64));
+    ASSERT_PRODUCERS(&d, writer);
+    retire(&d, writer);
+    retire(&d, reader);
+  }
+  close_desk(&d);
+}
+
+/* Not even the free entry of buffer 0, whose number is that of no buffer elsewhere. */
+static void a_region_of_buffer_0_that_was_swept_is_made_anew(void **state) {
+  (void)state;
+  desk d = open_desk(8, 4);
+  retire(&d, touch(&d, W, 0, run(64, 64)));
+  touch(&d, W, 5, run(0, 64)); /* sweeps it */
+  assert_int_equal(task_map_live(d.map), 1);
+  uint32_t writer = touch(&d, W, 0, run(64, 64));
+  assert_int_equal(task_map_live(d.map), 2);
+  touch(&d, R, 0, run(100, 8));
+  ASSERT_PRODUCERS(&d, writer);
+  close_desk(&d);
+}
+
 /* ---- several accesses of one task ---- */
 
 static void a_task_never_waits_for_itself(void **state) {
@@ -581,6 +704,12 @@ int main(void) {
       cmocka_unit_test(a_write_inside_leaves_the_rest_to_the_earlier_writer),
       cmocka_unit_test(a_reader_of_a_part_orders_a_writer_of_another_part),
       cmocka_unit_test(buffers_do_not_meet),
+      cmocka_unit_test(a_region_found_before_meets_what_came_since),
+      cmocka_unit_test(a_region_found_before_is_alone_again_when_the_other_is_gone),
+      cmocka_unit_test(regions_found_before_are_ordered_under_another_grid),
+      cmocka_unit_test(a_map_that_was_reset_finds_nothing),
+      cmocka_unit_test(a_region_is_not_taken_for_one_that_had_its_place),
+      cmocka_unit_test(a_region_of_buffer_0_that_was_swept_is_made_anew),
       cmocka_unit_test(a_task_never_waits_for_itself),
       cmocka_unit_test(a_first_touch_with_two_extents_loses_neither),
       cmocka_unit_test(an_access_without_mode_orders_nothing),

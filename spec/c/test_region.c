@@ -271,6 +271,21 @@ static void contiguous_dimensions_melt_into_the_run(void **state) {
   assert_int_equal(region.ndim, 8);
 }
 
+/* The multiplication by an inverse against the division, where numbers are round, just below, and large. */
+static void cells_of_runs_are_those_of_a_division(void **state) {
+  (void)state;
+  static const uint64_t sizes[] = {1, 2, 3, 7, 64, 1000, 16384, (1u << 31) - 1, UINT64_C(1) << 40};
+  for (uint32_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
+    for (uint64_t factor = 1; factor < UINT64_C(1) << 21; factor = factor * 5 / 2 + 1)
+      for (uint64_t shift = 0; shift < 3; shift++) {
+        uint64_t size = sizes[s], offset = factor * size + shift - 1, rest = offset % size;
+        uint64_t inverse = task_region_inverse(size);
+        uint32_t cell = (uint32_t)(offset / size);
+        assert_int_equal(task_region_run_cell(size, inverse, offset, size - rest), cell);
+        assert_int_equal(task_region_run_cell(size, inverse, offset, size - rest + 1), TASK_NO_CELL);
+      }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_region_holds_the_bytes_of_its_view),
@@ -282,6 +297,7 @@ int main(void) {
       cmocka_unit_test(a_region_that_is_carried_into_the_next_row_has_no_cell),
       cmocka_unit_test(empty_views_touch_nothing),
       cmocka_unit_test(contiguous_dimensions_melt_into_the_run),
+      cmocka_unit_test(cells_of_runs_are_those_of_a_division),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,9 +10,13 @@
 ** mix of regions, and the grid only decides what it costs. When looks are wasted on entries that do not overlap, the
 ** grid is laid anew with the extents of the region at hand.
 **
+** A region that was touched lately is recalled by the hash of its buffer and offset, and compared. If its entry is alone,
+** that is all: no other entry of the buffer is in the chain of its cell (a bit, set by a look that saw so and cleared by
+** what is added to the chain or by a new grid), and the buffer has no wide entry.
+**
 ** An entry whose tasks are all gone orders nothing, but the next task often touches the same region: it stays while the
-** map is less than an eighth full. Beyond that each new entry sweeps two old ones, so the map stays as large as the live
-** tasks need. */
+** map is less than an eighth full. Beyond that each new entry sweeps two old ones, unless no task has ended since all were
+** looked at; so the map stays as large as the live tasks need. */
 #ifndef TASK_MAP_H
 #define TASK_MAP_H
 

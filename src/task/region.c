@@ -148,22 +148,9 @@ int task_region_covers(const task_region *outer, const task_region *inner) {
   return 1;
 }
 
-/* Runs only: the usual case, and half of a 64-bit division where the numbers are small. */
-static uint32_t run_cell(uint64_t size, uint64_t offset, uint64_t run) {
-  uint64_t number, inside;
-  if ((size | offset) >> 32) {
-    number = offset / size;
-    inside = offset % size;
-  } else {
-    number = (uint32_t)offset / (uint32_t)size;
-    inside = (uint32_t)offset % (uint32_t)size;
-  }
-  if (inside + run > size) return TASK_NO_CELL;
-  return (uint32_t)number == TASK_NO_CELL ? 0 : (uint32_t)number;
-}
-
 uint32_t task_region_cell(const task_region *cell, const task_region *region) {
-  if (!cell->ndim && !region->ndim) return run_cell(cell->run, region->offset, region->run);
+  if (!cell->ndim && !region->ndim)
+    return task_region_run_cell(cell->run, task_region_inverse(cell->run), region->offset, region->run);
   uint64_t rest = region->offset, number = 0, before[TASK_REGION_DIMS], counts[TASK_REGION_DIMS];
   uint32_t dim = 0;
   for (uint32_t d = 0; d < cell->ndim; d++) {

@@ -44,4 +44,18 @@ int task_region_covers(const task_region *outer, const task_region *inner);
 ** regions that overlap have the same number unless one has none; regions that do not may have the same number too. */
 uint32_t task_region_cell(const task_region *cell, const task_region *region);
 
+/* For task_region_run_cell; `size` is not 0. */
+static inline uint64_t task_region_inverse(uint64_t size) { return UINT64_MAX / size; }
+
+/* task_region_cell where cell and region are runs: one multiplication by the `inverse` of the cell's size. */
+static inline uint32_t task_region_run_cell(uint64_t size, uint64_t inverse, uint64_t offset, uint64_t run) {
+  __extension__ typedef unsigned __int128 wide;
+  uint64_t number = (uint64_t)((wide)offset * inverse >> 64), inside = offset - number * size;
+  int low = inside >= size; /* the inverse is rounded down: the product may lie just below a whole number */
+  number += (uint64_t)low;
+  inside -= low ? size : 0;
+  if (inside + run > size) return TASK_NO_CELL;
+  return (uint32_t)number == TASK_NO_CELL ? 0 : (uint32_t)number;
+}
+
 #endif

@@ -3,10 +3,10 @@
 ** Every figure is a row of the table at the end: so many disjoint regions, each written by a task of its own, are
 ** inserted, and then each is looked up as the input of a task. The value is the time of both for one region. Inserts and
 ** lookups of the random rows go in two different orders. */
+#include "task/map.h"
 #include "base/clock.h"
 #include "graphs.h"
 #include "sample.h"
-#include "task/map.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,8 +44,7 @@ _Noreturn static void give_up(const map_bench *bench, const char *what) {
 
 /* Memory as a chip gives it to an engine. */
 static void *map_pages(const map_bench *bench, size_t size) {
-  void *memory =
-      mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) give_up(bench, "no memory for a map");
   return memory;
 }
