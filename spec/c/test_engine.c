@@ -398,6 +398,161 @@ static void a_manual_scope_infers_nothing(void **state) {
   fixture_close(&f);
 }
 
+/* ---- tasks that are called at their submit ---- */
+
+typedef struct trail {
+  pthread_t caller;
+  uint32_t runs, elsewhere;
+} trail;
+
+static int walk(void *argument, const task_call *call) {
+  trail *t = argument;
+  (void)call;
+  t->runs++;
+  t->elsewhere += !pthread_equal(t->caller, pthread_self());
+  return 0;
+}
+
+/* With one lane, or when everything is to be elided, a task that need not wait is over when its submit returns. */
+static void an_elided_task_is_over_at_its_submit(void **state) {
+  (void)state;
+  for (uint32_t lanes = 1; lanes <= 2; lanes++) {
+    fixture f;
+    trail t = {.caller = pthread_self()};
+    task_access chain = fixture_run(1, RW, 0, 64);
+    fixture_open(&f, fixture_limits(lanes));
+    task_engine_choose(f.engine, TASK_ELIDED);
+    fixture_begin(&f);
+    baton_task first = {0}, last = {0};
+    for (uint32_t i = 1; i <= 1000; i++) {
+      last = fixture_submit(&f, 1, (fixture_body){walk, &t}, &chain, 1, &last, 1);
+      if (i == 1) first = last;
+      assert_int_equal(t.runs, i);
+    }
+    assert_int_equal(t.elsewhere, 0);
+    assert_int_equal(last.generation, first.generation + 999);
+    assert_int_equal(task_engine_wait(f.engine, first, INT64_MAX), TASK_OK);
+    assert_int_equal(task_engine_wait(f.engine, last, INT64_MAX), TASK_OK);
+    assert_false(task_engine_awaits(f.engine, &chain));
+    assert_int_equal(fixture_counts(&f).tasks, 1000);
+    assert_int_equal(fixture_counts(&f).window_high, 1);
+    assert_int_equal(fixture_finish(&f), TASK_OK);
+    fixture_assert_clean(&f);
+    fixture_close(&f);
+  }
+}
+
+/* One that fails is in the map, and its number is remembered. Its blocks do not outlive their scope. */
+static void an_elided_task_that_fails_takes_its_dependents(void **state) {
+  (void)state;
+  fixture f;
+  _Atomic uint32_t runs = 0;
+  fixture_open(&f, fixture_limits(2));
+  task_engine_choose(f.engine, TASK_ELIDED);
+  fixture_begin(&f);
+  assert_true(task_engine_scope_begin(f.engine, 0));
+  block b = alloc(&f, 1000);
+  task_access outputs[2] = {fixture_run(1, W, 0, 64), block_run(&b, W, 1000)};
+  task_access look = fixture_run(1, R, 60, 8), apart = fixture_run(1, RW, 128, 8);
+  baton_task bad = fixture_submit(&f, 1, (fixture_body){fixture_fail, NULL}, outputs, 2, NULL, 0);
+  fixture_submit(&f, 1, counting(&runs), &look, 1, NULL, 0);
+  fixture_submit(&f, 1, counting(&runs), &outputs[1], 1, NULL, 0);
+  fixture_submit(&f, 1, counting(&runs), NULL, 0, &bad, 1);
+  fixture_submit(&f, TASK_NO_KERNEL, counting(&runs), NULL, 0, &bad, 1);
+  assert_int_equal(runs, 0);
+  assert_int_equal(task_engine_wait(f.engine, bad, INT64_MAX), TASK_FAILED);
+  fixture_submit(&f, 1, counting(&runs), &apart, 1, NULL, 0);
+  assert_int_equal(runs, 1);
+  assert_true(task_engine_scope_end(f.engine));
+  assert_int_equal(fixture_finish(&f), TASK_OK);
+  assert_int_equal(runs, 1);
+  check_next_run(&f);
+  fixture_close(&f);
+}
+
+static int dawdle(void *argument, const task_call *call) {
+  (void)argument;
+  (void)call;
+  for (int64_t end = base_now() + 50000; base_now() < end;) base_relax();
+  return 0;
+}
+
+/* Two tasks of it wait for each other: called at its submit, the first one would keep the second from being submitted. */
+static void a_kernel_that_becomes_long_is_no_longer_elided(void **state) {
+  (void)state;
+  fixture f;
+  _Atomic uint32_t runs = 0;
+  meeting m = {.guests = 2};
+  fixture_open(&f, fixture_limits(2));
+  fixture_begin(&f);
+  for (int i = 0; i < 1000; i++) fixture_submit(&f, 1, counting(&runs), NULL, 0, NULL, 0);
+  for (int i = 0; i < 300; i++) fixture_submit(&f, 1, (fixture_body){dawdle, NULL}, NULL, 0, NULL, 0);
+  assert_int_equal(fixture_finish(&f), TASK_OK);
+  fixture_begin(&f);
+  for (int i = 0; i < 2; i++) fixture_submit(&f, 1, (fixture_body){meet, &m}, NULL, 0, NULL, 0);
+  assert_int_equal(fixture_finish(&f), TASK_OK);
+  assert_int_equal(m.met, 2);
+  assert_int_equal(runs, 1000);
+  fixture_close(&f);
+}
+
+/* A chain that begins behind a task elsewhere, long enough to come to be called at its submits, ends in order. */
+static int follow(void *argument, const task_call *call) {
+  uint32_t *place = argument;
+  for (int64_t end = base_now() + 600; base_now() < end;) base_relax();
+  *place = *place * 31 + (call->kernel == 2);
+  return 0;
+}
+
+static void chains_of_any_length_end_in_order(void **state) {
+  (void)state;
+  for (uint32_t length = 1; length <= many(4096, 512); length *= 2) {
+    fixture f;
+    uint32_t places[2] = {1, 1}, expected = 1;
+    fixture_open(&f, fixture_limits(2));
+    fixture_begin(&f);
+    for (uint32_t i = 0; i < 2 * length; i++) {
+      task_access link = fixture_run(1, RW, i / length * 64, 64);
+      fixture_submit(&f, 1 + i % 3 % 2, (fixture_body){follow, &places[i / length]}, &link, 1, NULL, 0);
+      if (i < length) expected = expected * 31 + (i % 3 % 2 == 1);
+    }
+    assert_int_equal(fixture_finish(&f), TASK_OK);
+    assert_int_equal(places[0], expected);
+    assert_int_equal(fixture_counts(&f).tasks, 2 * length);
+    fixture_assert_clean(&f);
+    fixture_close(&f);
+  }
+}
+
+/* What an elided task has to wait for is still running elsewhere. */
+static void nothing_is_elided_before_its_producers(void **state) {
+  (void)state;
+  fixture f;
+  _Atomic uint32_t gate = 0, started = 0, runs = 0;
+  task_access one = fixture_run(1, RW, 0, 64), other = fixture_run(1, RW, 64, 64);
+  fixture_open(&f, fixture_limits(2));
+  fixture_begin(&f);
+  for (int i = 0; i < 100; i++) fixture_submit(&f, 1, counting(&runs), &other, 1, NULL, 0);
+  task_engine_wait(f.engine, fixture_submit(&f, 1, counting(&runs), &other, 1, NULL, 0), INT64_MAX);
+  assert_int_equal(runs, 101);
+  task_access both[2] = {one, other};
+  baton_task slow = fixture_submit(&f, 3, (fixture_body){fixture_wait_flag, &gate}, &one, 1, NULL, 0);
+  fixture_submit(&f, 1, counting(&started), both, 2, NULL, 0);
+  fixture_submit(&f, 1, counting(&started), &other, 1, NULL, 0);
+  fixture_submit(&f, 1, counting(&started), NULL, 0, &slow, 1);
+  for (uint64_t i = 2; i < 102; i++) {
+    task_access free = fixture_run(1, RW, i * 64, 64);
+    fixture_submit(&f, 1, counting(&runs), &free, 1, NULL, 0);
+  }
+  assert_int_equal(started, 0);
+  fixture_set_flag(&gate, NULL);
+  assert_int_equal(fixture_finish(&f), TASK_OK);
+  assert_int_equal(started, 3);
+  assert_int_equal(runs, 201);
+  fixture_assert_clean(&f);
+  fixture_close(&f);
+}
+
 /* ---- many tasks ---- */
 
 static void one_slow_task_pins_itself_only(void **state) {
@@ -864,6 +1019,11 @@ int main(void) {
       cmocka_unit_test(a_task_that_names_a_block_twice_holds_it_once_and_for_all),
       cmocka_unit_test(scopes_nest_to_their_depth),
       cmocka_unit_test(a_manual_scope_infers_nothing),
+      cmocka_unit_test(an_elided_task_is_over_at_its_submit),
+      cmocka_unit_test(an_elided_task_that_fails_takes_its_dependents),
+      cmocka_unit_test(a_kernel_that_becomes_long_is_no_longer_elided),
+      cmocka_unit_test(chains_of_any_length_end_in_order),
+      cmocka_unit_test(nothing_is_elided_before_its_producers),
       cmocka_unit_test(one_slow_task_pins_itself_only),
       cmocka_unit_test(a_million_tasks_need_no_more_memory_than_the_window),
       cmocka_unit_test(the_failure_of_the_head_of_a_long_chain_needs_no_stack),

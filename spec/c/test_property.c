@@ -1,4 +1,4 @@
-/* Random programs end with the bytes of one-by-one execution, whatever the limits and the number of lanes.
+/* Random programs end with the bytes of one-by-one execution, whatever the limits, the number of lanes and the policy.
 **
 ** Each task hashes all bytes that it reads, and its own number, into every byte that it writes; so a lost edge shows.
 ** The same source is built against engines that leave out one class of edges (PROPERTY_EXPECTS_MISMATCH): there the
@@ -555,14 +555,17 @@ static int run_program(program *p) {
 
 static int seed_holds(uint64_t seed) {
   program *p = make_program(seed);
+  static const task_policy policies[] = {TASK_AUTO, TASK_ELIDED, TASK_QUEUED, TASK_OFFERED};
+  task_engine_choose(p->engine.engine, policies[seed % 4]);
   int same = run_program(p);
   if (same && fixture_chance(&p->random, 30)) {
     rewind_program(p);
     same = run_program(p);
   }
   if (!same)
-    print_message("seed %llu: %u lanes, window %u, %u tasks end with other bytes\n", (unsigned long long)seed,
-                  p->engine.limits.lanes, p->engine.limits.tasks, p->count);
+    print_message("seed %llu: policy %llu, %u lanes, window %u, %u tasks end with other bytes\n",
+                  (unsigned long long)seed, (unsigned long long)(seed % 4), p->engine.limits.lanes,
+                  p->engine.limits.tasks, p->count);
   free_program(p);
   return same;
 }

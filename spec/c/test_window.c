@@ -255,18 +255,35 @@ static void a_queue_is_first_in_first_out_and_keeps_long_ones_apart(void **state
   atomic_store(&queue.bottom, UINT32_MAX - 40); /* the counters wrap on the way */
   for (uint32_t round = 0; round < 10; round++) {
     for (uint32_t i = 0; i < 12; i++)
-      task_queue_push(&queue, i == 5 ? i | TASK_LONG : i, memory_order_release);
+      task_queue_push(&queue, i == 5 ? i | TASK_ENTRY_FLAGS : i, memory_order_release);
     assert_int_equal(task_queue_claim(&queue, out, 32, 0), 0);
     assert_int_equal(task_queue_claim(&queue, out, 3, 1), 3);
     assert_int_equal(out[2], 2);
     assert_int_equal(task_queue_claim(&queue, out, 32, 1), 2);
     assert_int_equal(task_queue_claim(&queue, out, 32, 0), 1);
-    assert_int_equal(out[0], 5 | TASK_LONG);
+    assert_int_equal(out[0], 5 | TASK_ENTRY_FLAGS);
     assert_int_equal(task_queue_count(&queue), 6);
     assert_int_equal(task_queue_claim(&queue, out, 32, 1), 6);
     assert_int_equal(out[5], 11);
     assert_int_equal(task_queue_claim(&queue, out, 32, 1), 0);
   }
+}
+
+static void others_take_the_run_of_entries_that_is_offered(void **state) {
+  (void)state;
+  static _Atomic uint32_t entries[8];
+  task_queue queue;
+  uint32_t out[8];
+  task_queue_init(&queue, entries, 8);
+  task_queue_push(&queue, 0 | TASK_ENTRY_OFFERED, memory_order_release);
+  task_queue_push(&queue, 1 | TASK_ENTRY_OFFERED, memory_order_release);
+  for (uint32_t i = 2; i < 5; i++) task_queue_push(&queue, i, memory_order_release);
+  assert_int_equal(task_queue_claim(&queue, out, 8, 0), 2);
+  assert_int_equal(task_queue_claim(&queue, out, 8, 0), 0);
+  task_queue_offer(&queue, 2);
+  assert_int_equal(task_queue_claim(&queue, out, 8, 0), 1);
+  assert_int_equal(out[0], 2 | TASK_ENTRY_OFFERED);
+  assert_int_equal(task_queue_claim(&queue, out, 8, 1), 2);
 }
 
 typedef struct contest {
@@ -280,7 +297,7 @@ static void *steal(void *argument) {
   uint32_t out[16];
   for (;;) {
     uint32_t last = atomic_load(&c->stop), count = task_queue_claim(&c->queue, out, 16, 1);
-    for (uint32_t i = 0; i < count; i++) atomic_fetch_add(&c->taken[out[i] & ~TASK_LONG], 1);
+    for (uint32_t i = 0; i < count; i++) atomic_fetch_add(&c->taken[out[i] & ~TASK_ENTRY_FLAGS], 1);
     if (!count && last) return NULL;
   }
 }
@@ -294,10 +311,11 @@ static void each_entry_is_claimed_once_by_many(void **state) {
   for (int i = 0; i < 3; i++) assert_int_equal(pthread_create(&threads[i], NULL, steal, &c), 0);
   while (pushed < total) {
     if (task_queue_count(&c.queue) < 64)
-      task_queue_push(&c.queue, pushed % 5 ? pushed : pushed | TASK_LONG, memory_order_release), pushed++;
+      task_queue_push(&c.queue, pushed % 5 ? pushed : pushed | TASK_ENTRY_FLAGS, memory_order_release),
+          pushed++;
     else
       for (uint32_t i = 0, count = task_queue_claim(&c.queue, out, 4, 1); i < count; i++)
-        atomic_fetch_add(&c.taken[out[i] & ~TASK_LONG], 1);
+        atomic_fetch_add(&c.taken[out[i] & ~TASK_ENTRY_FLAGS], 1);
   }
   atomic_store(&c.stop, 1);
   for (int i = 0; i < 3; i++) pthread_join(threads[i], NULL);
@@ -366,6 +384,7 @@ int main(void) {
       cmocka_unit_test(too_many_ranges_of_failures_count_as_all),
       cmocka_unit_test(sequences_wrap_past_zero),
       cmocka_unit_test(a_queue_is_first_in_first_out_and_keeps_long_ones_apart),
+      cmocka_unit_test(others_take_the_run_of_entries_that_is_offered),
       cmocka_unit_test(each_entry_is_claimed_once_by_many),
       cmocka_unit_test(a_link_and_a_close_agree_on_who_has_the_task),
   };

@@ -25,8 +25,12 @@ task_engine *task_engine_init(void *memory, const task_limits *limits, const tas
   engine->lanes = (task_lane *)(void *)at;
   at += aligned(limits->lanes * sizeof(task_lane));
   uint32_t capacity = queue_capacity(limits->tasks);
+  for (uint32_t i = 0; i < TASK_KERNELS; i++)
+    atomic_store_explicit(&engine->cost[i], TASK_COST_UNKNOWN, memory_order_relaxed);
   for (uint32_t i = 0; i < limits->lanes; i++) {
     engine->lanes[i].number = i;
+    engine->lanes[i].until_sample = 1;
+    engine->lanes[i].done_first = TASK_NONE;
     task_queue_init(&engine->lanes[i].queue, (_Atomic uint32_t *)(void *)at, capacity);
     at += aligned(capacity * sizeof(uint32_t));
   }
@@ -40,6 +44,19 @@ task_engine *task_engine_init(void *memory, const task_limits *limits, const tas
   return engine;
 }
 
+void task_engine_choose(task_engine *engine, task_policy policy) { engine->policy = policy; }
+
+/* With one lane nothing can cross to another, and whatever need not wait is called at its submit. */
+static void set_thresholds(task_engine *engine) {
+  int alone = engine->lane_count == 1;
+  engine->stays = engine->policy == TASK_OFFERED && !alone ? 0
+                  : engine->policy == TASK_QUEUED || alone ? UINT32_MAX
+                                                           : TASK_SHORT_NS - 1;
+  engine->elides = engine->held || engine->policy == TASK_QUEUED || engine->policy == TASK_OFFERED ? 0
+                   : engine->policy == TASK_ELIDED ? UINT32_MAX
+                                                   : engine->stays;
+}
+
 void task_engine_begin(task_engine *engine, int held) {
   task_window_reset(&engine->window);
   task_map_reset(engine->map);
@@ -50,6 +67,9 @@ void task_engine_begin(task_engine *engine, int held) {
   engine->deadline = INT64_MAX;
   engine->first_sequence = engine->window.sequence + 1;
   engine->held = held != 0;
+  engine->draft = TASK_NONE;
+  engine->hidden = engine->streak = engine->backoff = engine->backoff_left = 0;
+  set_thresholds(engine);
   /* relaxed: lanes come in through something that orders memory */
   atomic_store_explicit(&engine->stop, 0, memory_order_relaxed);
   atomic_store_explicit(&engine->finished, 0, memory_order_relaxed);
@@ -57,14 +77,19 @@ void task_engine_begin(task_engine *engine, int held) {
   atomic_store_explicit(&engine->idle, engine->lane_count - 1, memory_order_relaxed);
 }
 
-void task_engine_free(task_engine *engine, uint32_t slot) {
+void task_engine_free_all(task_engine *engine, uint32_t slot) {
   task_slot *task = &engine->window.slots[slot];
   if (task->held) {
     const uint32_t *blocks =
         (const uint32_t *)(void *)((char *)task_pool_at(&engine->pool, task->payload) + task->held_at);
     for (uint32_t i = 0; i < task->held; i++) task_block_release(&engine->scopes, blocks[i]);
   }
-  task_pool_give(&engine->pool, task->payload);
+  if (task->room > TASK_ROOM_KEPT) {
+    task_pool_give(&engine->pool, task->payload);
+    task->room = 0;
+  } else {
+    engine->rooms++;
+  }
   task_window_give(&engine->window, slot);
 }
 
@@ -87,28 +112,63 @@ static int make_room(task_engine *engine) {
 /* Blocks that the task is going to hold; or TASK_STALE. */
 static task_status count_blocks(const task_engine *engine, const task_access *accesses, uint32_t count,
                                 uint32_t *blocks, uint32_t *which) {
-  *blocks = 0;
+  uint32_t found = 0;
   for (uint32_t i = 0; i < count; i++) {
     if (!accesses[i].block) continue;
     if (!task_block_alive(&engine->scopes, accesses[i].block, accesses[i].generation)) {
       *which = i;
       return TASK_STALE;
     }
-    ++*blocks;
+    found++;
   }
+  *blocks = found;
   return TASK_OK;
 }
 
-static task_status take_slot(task_engine *engine, uint32_t *slot) {
-  while ((*slot = task_window_take(&engine->window)) == TASK_NONE)
-    if (!make_room(engine)) return TASK_WINDOW_FULL;
-  return TASK_OK;
+static void drop_room(task_engine *engine, uint32_t slot) {
+  task_slot *task = &engine->window.slots[slot];
+  if (!task->room) return;
+  task_pool_give(&engine->pool, task->payload);
+  task->room = 0;
+  engine->rooms--;
 }
 
-static task_status take_payload(task_engine *engine, uint32_t bytes, uint32_t *unit) {
-  while ((*unit = task_pool_take(&engine->pool, bytes)) == UINT32_MAX)
-    if (!make_room(engine)) return TASK_PAYLOAD_FULL;
-  return TASK_OK;
+/* Takes the argument memory back that free slots keep. Those that were freed last have it, and they come first. */
+static void drop_rooms(task_engine *engine) {
+  const task_window *window = &engine->window;
+  if (window->fresh < window->capacity) drop_room(engine, window->fresh);
+  for (uint32_t slot = window->free; slot != TASK_NONE && engine->rooms; slot = window->slots[slot].next)
+    drop_room(engine, slot);
+}
+
+/* Argument memory of at least `bytes` for a free slot. False: there is none now. */
+static int take_room(task_engine *engine, uint32_t slot, uint32_t bytes) {
+  task_slot *task = &engine->window.slots[slot];
+  drop_room(engine, slot);
+  task->payload = task_pool_take(&engine->pool, bytes);
+  if (task->payload == UINT32_MAX && engine->rooms) {
+    drop_rooms(engine);
+    task->payload = task_pool_take(&engine->pool, bytes);
+  }
+  if (task->payload == UINT32_MAX) return 0;
+  task->room = bytes ? (bytes + TASK_POOL_UNIT - 1) & ~(uint32_t)(TASK_POOL_UNIT - 1) : TASK_POOL_UNIT;
+  engine->rooms++;
+  return 1;
+}
+
+/* A free slot with argument memory of at least `bytes`. While this waits, other slots become free. */
+static task_status show_slot(task_engine *engine, uint32_t bytes) {
+  for (;;) {
+    uint32_t slot = task_window_peek(&engine->window);
+    engine->draft = slot;
+    if (slot == TASK_NONE) {
+      if (!make_room(engine)) return TASK_WINDOW_FULL;
+    } else if (engine->window.slots[slot].room < bytes || !engine->window.slots[slot].room) {
+      if (!take_room(engine, slot, bytes) && !make_room(engine)) return TASK_PAYLOAD_FULL;
+    } else {
+      return TASK_OK;
+    }
+  }
 }
 
 /* After failures the map keeps what the failed tasks should have written. When that fills it, it is dropped, and
@@ -122,30 +182,40 @@ static task_status take_regions(task_engine *engine, uint32_t count) {
   return TASK_OK;
 }
 
-task_status task_engine_open(task_engine *engine, const task_access *accesses, uint32_t count,
-                             uint32_t payload, void **out, uint32_t *which) {
-  uint32_t blocks, slot, unit, held_at = (payload + 3) & ~3u;
+/* Everything that may have to wait, or to be refused. */
+TASK_COLD static task_status open_slowly(task_engine *engine, const task_access *accesses, uint32_t count,
+                                         uint32_t held_at, uint32_t *which) {
+  uint32_t blocks = 0;
   task_status status = count_blocks(engine, accesses, count, &blocks, which);
   if (status == TASK_OK) status = take_regions(engine, count);
-  if (status == TASK_OK) status = take_payload(engine, held_at + blocks * (uint32_t)sizeof(uint32_t), &unit);
-  if (status != TASK_OK) return status;
-  status = take_slot(engine, &slot);
-  if (status != TASK_OK) {
-    task_pool_give(&engine->pool, unit);
-    return status;
-  }
-  task_slot *task = &engine->window.slots[slot];
-  task->payload = unit;
-  task->held_at = held_at;
+  if (status == TASK_OK) status = show_slot(engine, held_at + blocks * (uint32_t)sizeof(uint32_t));
+  engine->draft_blocks = blocks;
+  return status;
+}
+
+/* The next slot has room for the arguments already, as after a task of this kernel. */
+static inline int shows_room(task_engine *engine, uint32_t bytes) {
+  uint32_t slot = task_window_peek(&engine->window);
   engine->draft = slot;
-  *out = task_pool_at(&engine->pool, unit);
-  if (!blocks) return TASK_OK;
-  uint32_t *held = (uint32_t *)(void *)((char *)*out + held_at);
-  for (uint32_t i = 0; i < count; i++) {
-    if (!accesses[i].block) continue;
-    task_block_hold(&engine->scopes, accesses[i].block);
-    held[task->held++] = accesses[i].block;
+  return slot != TASK_NONE && engine->window.slots[slot].room >= (bytes ? bytes : 1);
+}
+
+task_status task_engine_open(task_engine *engine, const task_access *accesses, uint32_t count,
+                             uint32_t payload, void **out, uint32_t *which) {
+  uint32_t blocks = 0, held_at = (payload + 3) & ~3u;
+  for (uint32_t i = 0; i < count; i++) blocks |= accesses[i].block;
+  engine->draft_blocks = 0;
+  if (__builtin_expect(blocks || !shows_room(engine, held_at) ||
+                           (count && !task_map_reserve(engine->map, &engine->window, count)),
+                       0)) {
+    task_status status = open_slowly(engine, accesses, count, held_at, which);
+    if (status != TASK_OK) {
+      engine->draft = TASK_NONE;
+      return status;
+    }
   }
+  engine->draft_held_at = held_at;
+  *out = task_pool_at(&engine->pool, engine->window.slots[engine->draft].payload);
   return TASK_OK;
 }
 
@@ -163,14 +233,76 @@ static task_status take_edges(task_engine *engine, uint32_t slot) {
   return TASK_OK;
 }
 
-task_status task_engine_submit(task_engine *engine, uint32_t kernel, const task_access *accesses,
-                               uint32_t count, const baton_task *deps, uint32_t ndeps, baton_task *out) {
-  task_window *window = &engine->window;
+/* The blocks live at least as long as the task. Their numbers stand behind its arguments. */
+static void hold_blocks(task_engine *engine, task_slot *task, const task_access *accesses, uint32_t count) {
+  uint32_t *held =
+      (uint32_t *)(void *)((char *)task_pool_at(&engine->pool, task->payload) + engine->draft_held_at);
+  for (uint32_t i = 0; i < count; i++) {
+    if (!accesses[i].block) continue;
+    task_block_hold(&engine->scopes, accesses[i].block);
+    held[task->held++] = accesses[i].block;
+  }
+}
+
+/* The draft becomes the task of this number. */
+static uint32_t claim_draft(task_engine *engine, uint32_t sequence, uint32_t kernel,
+                            const task_access *accesses, uint32_t count) {
   uint32_t slot = engine->draft;
-  int inferred = !engine->scopes.open[engine->scopes.depth].manual;
-  for (uint32_t i = 0; i < count && inferred; i++) task_map_infer(engine->map, window, &accesses[i]);
-  if (ndeps) depend_on(engine, deps, ndeps);
-  task_status status = take_edges(engine, slot);
+  task_slot *task = &engine->window.slots[slot];
+  engine->draft = TASK_NONE;
+  task_window_claim(&engine->window, slot, sequence);
+  engine->rooms--;
+  task->kernel = kernel;
+  task->held_at = engine->draft_held_at;
+  if (engine->draft_blocks) hold_blocks(engine, task, accesses, count);
+  return slot;
+}
+
+static void record_accesses(task_engine *engine, const task_access *accesses, uint32_t count, uint32_t slot) {
+  if (engine->scopes.open[engine->scopes.depth].manual) return;
+  for (uint32_t i = 0; i < count; i++) task_map_record(engine->map, &engine->window, &accesses[i], slot);
+}
+
+/* One that has failed, or waits inside, is known to others after all. */
+TASK_COLD static void end_elided(task_engine *engine, const task_call *call, int result,
+                                 const task_access *accesses, uint32_t count) {
+  uint32_t slot = claim_draft(engine, call->task.generation, call->kernel, accesses, count);
+  engine->window.producer_count = 0;
+  (void)task_window_link(&engine->window, slot);
+  record_accesses(engine, accesses, count, slot);
+  (void)task_lane_end(engine, &engine->lanes[0], slot, result);
+}
+
+/* Calls the draft's kernel at once. Nothing that has run, and well, orders or fails what comes later, so neither the window
+** nor the map hears of it: its slot stays free, and its handle is that of a task that is gone. */
+static inline void elide(task_engine *engine, uint32_t kernel, const task_access *accesses, uint32_t count,
+                         baton_task *out) {
+  task_window *window = &engine->window;
+  task_call call = {.payload = task_pool_at(&engine->pool, window->slots[engine->draft].payload),
+                    .kernel = kernel,
+                    .task = {engine->draft, task_window_number(window)}};
+  int result = TASK_CALL_OK;
+  *out = call.task;
+  engine->tasks++;
+  if (window->live == window->high) window->high++;
+  /* relaxed: a cancel need not come at any certain task */
+  if (__builtin_expect(atomic_load_explicit(&engine->stop, memory_order_relaxed), 0))
+    result = TASK_CALL_FAILED;
+  else if (kernel != TASK_NO_KERNEL)
+    result = task_lane_call(engine, &engine->lanes[0], &call);
+  if (__builtin_expect(result != TASK_CALL_OK, 0))
+    end_elided(engine, &call, result, accesses, count);
+  else
+    engine->draft = TASK_NONE;
+}
+
+/* The draft takes a slot, and runs when its producers are over. */
+static task_status submit_draft(task_engine *engine, uint32_t kernel, const task_access *accesses,
+                                uint32_t count, baton_task *out) {
+  task_window *window = &engine->window;
+  uint32_t slot = claim_draft(engine, task_window_number(window), kernel, accesses, count);
+  if (window->producer_count) task_start_catch_up(engine, kernel);
+  task_status status = window->producer_count > TASK_OWN_EDGES ? take_edges(engine, slot) : TASK_OK;
   if (status != TASK_OK) {
     task_engine_free(engine, slot);
     window->sequence--; /* nobody knows the number: the tasks of a run are numbered without gaps */
@@ -178,15 +310,30 @@ task_status task_engine_submit(task_engine *engine, uint32_t kernel, const task_
   }
   engine->tasks++;
   engine->edges += window->producer_count;
-  window->slots[slot].kernel = kernel;
-  *out = (baton_task){slot, window->residents[slot].sequence};
+  *out = (baton_task){slot, window->slots[slot].sequence};
   int ready = task_window_link(window, slot);
-  for (uint32_t i = 0; i < count && inferred; i++) task_map_record(engine->map, window, &accesses[i], slot);
-  if (ready) {
-    task_lane_push(engine, &engine->lanes[0], slot);
-    task_engine_help_after_submit(engine);
-  }
+  record_accesses(engine, accesses, count, slot);
+  if (ready) task_start(engine, slot);
   return TASK_OK;
+}
+
+task_status task_engine_submit(task_engine *engine, uint32_t kernel, const task_access *accesses,
+                               uint32_t count, const baton_task *deps, uint32_t ndeps, baton_task *out) {
+  task_window *window = &engine->window;
+  task_window_begin_draft(window);
+  if (!engine->scopes.open[engine->scopes.depth].manual)
+    for (uint32_t i = 0; i < count; i++) task_map_infer(engine->map, window, &accesses[i]);
+  if (ndeps) depend_on(engine, deps, ndeps);
+  if (__builtin_expect(task_cost(engine, kernel) <= engine->elides, 1) &&
+      !(window->producer_count | window->draft_poisoned)) {
+    elide(engine, kernel, accesses, count, out);
+    return TASK_OK;
+  }
+  if (!(window->producer_count | window->draft_poisoned) && task_start_at_once(engine, kernel)) {
+    elide(engine, kernel, accesses, count, out);
+    return TASK_OK;
+  }
+  return submit_draft(engine, kernel, accesses, count, out);
 }
 
 static task_status await_task(task_engine *engine, baton_task task) {
@@ -241,14 +388,17 @@ uint32_t task_engine_scope_number(const task_engine *engine) {
   return engine->scopes.open[engine->scopes.depth].number;
 }
 
-void task_engine_release(task_engine *engine) { engine->held = 0; }
+void task_engine_release(task_engine *engine) {
+  engine->held = 0;
+  set_thresholds(engine);
+}
 
 void task_engine_cancel(task_engine *engine) {
   atomic_store_explicit(&engine->stop, 1, memory_order_relaxed);
 }
 
 static int unfinished(const task_engine *engine) {
-  if (!engine->graph) return engine->window.live != 0;
+  if (!engine->graph) return engine->window.live != 0 || engine->draft != TASK_NONE;
   uint32_t completed = 0;
   for (uint32_t i = 0; i < engine->lane_count; i++)
     completed += atomic_load_explicit(&engine->lanes[i].completed, memory_order_acquire);

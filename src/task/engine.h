@@ -7,11 +7,12 @@
 ** A run: task_engine_begin, then submits, then task_engine_finish; lanes may join and leave at any time in between. A
 ** held run starts no task before task_engine_release.
 **
-** A ready task goes to the queue of the lane that made it ready. Lanes that find nothing to do spin shortly, then sleep
-** in the park hook. Only tasks whose kernels are long enough to be worth a trip to another CPU are offered to them (the
-** cost of each kernel is sampled); short ones are run by the lane itself, in batches. A lane in a long kernel lets
-** others take all it has, and a sleeper looks around from time to time, so what is ready does not wait for one thread;
-** only a kernel that was short before and is not now holds up what its lane had claimed with it, 7 short tasks at most.
+** The cost of each kernel is sampled. A short task that need not wait is called at its submit. Any other goes, when it is
+** ready, to the queue of the lane that made it ready. Lanes that find nothing to do spin shortly, then sleep in the park
+** hook. Only tasks whose kernels are long enough to be worth a trip to another CPU are offered to them; short ones are run
+** by the lane itself, in batches. A lane in a long kernel lets others take all it has, and a sleeper looks around from
+** time to time, so what is ready does not wait for one thread; only a kernel that was short before and is not now holds
+** up what its lane had claimed with it, 7 tasks at most, and the submits until samples have found it out, 80 at most.
 **
 ** Every call that needs room (a slot, memory, edges) waits for it by running tasks. When nothing runs and nothing is
 ** ready, room will never come: the call returns which resource it is, and the run may go on or be cancelled. */
@@ -94,6 +95,17 @@ size_t task_engine_size(const task_limits *limits);
 
 /* `memory` is zero, page-aligned, and stays the caller's; returns the engine in it. */
 task_engine *task_engine_init(void *memory, const task_limits *limits, const task_hooks *hooks);
+
+/* How ready tasks come to their lanes. */
+typedef enum task_policy {
+  TASK_AUTO,    /* as their cost suggests; the default */
+  TASK_ELIDED,  /* called at their submit if they need not wait, whatever they cost */
+  TASK_QUEUED,  /* through the queue of their lane, and never offered to others */
+  TASK_OFFERED, /* through the queue of their lane, and always offered */
+} task_policy;
+
+/* Between runs. The results are the same with each policy; others than TASK_AUTO are for tests and measurements. */
+void task_engine_choose(task_engine *engine, task_policy policy);
 
 /* Starts a run. No task may be live and no lane inside. */
 void task_engine_begin(task_engine *engine, int held);

@@ -6,22 +6,17 @@ enum {
   FIRST_NAP_NS = 1000000,
   LONGEST_NAP_NS = 16000000,
   WAITING_NAP_NS = 50000, /* with tasks that wait inside: nobody wakes the lane for them */
-  SAMPLE_EVERY = 64
+  SAMPLE_EVERY = 64,
+  TASK_COST_MOST = 1000000000 /* ns */
 };
 
 /* Tasks are known by their slot, or in the run of a graph by their node. */
-static uint32_t kernel_of(const task_engine *engine, uint32_t task) {
+static inline uint32_t kernel_of(const task_engine *engine, uint32_t task) {
   return engine->graph ? engine->graph->nodes[task].kernel : engine->window.slots[task].kernel;
 }
 
-static int is_long(const task_engine *engine, uint32_t kernel) {
-  if (engine->lane_count == 1 || kernel == TASK_NO_KERNEL) return 0;
-  uint32_t cost = atomic_load_explicit(&engine->cost[kernel % TASK_KERNELS], memory_order_relaxed);
-  return !cost || cost >= TASK_LONG_NS;
-}
-
-/* Wakes one sleeper if there is any. One at a time: who wakes up and finds more work wakes the next. */
-static void notify(task_engine *engine) {
+/* One at a time: who wakes up and finds more work wakes the next. */
+void task_lane_notify(task_engine *engine) {
   /* seq_cst: see task_queue_claim */
   if (!atomic_load_explicit(&engine->sleepers, memory_order_seq_cst)) return;
   if (atomic_exchange_explicit(&engine->wake_pending, 1, memory_order_seq_cst)) return;
@@ -35,93 +30,132 @@ static void wake_owner(task_engine *engine) {
 }
 
 void task_lane_push(task_engine *engine, task_lane *lane, uint32_t slot) {
-  if (!is_long(engine, kernel_of(engine, slot))) {
+  uint32_t flags = task_flags(engine, kernel_of(engine, slot));
+  if (!flags) {
     task_queue_push(&lane->queue, slot, memory_order_release);
     return;
   }
-  task_queue_push(&lane->queue, slot | TASK_LONG, memory_order_seq_cst);
-  if (!engine->held) notify(engine);
+  task_queue_push(&lane->queue, slot | flags, memory_order_seq_cst);
+  if (!engine->held) task_lane_notify(engine);
 }
 
-/* Before a long kernel: what the lane has claimed goes back, and others may take it. */
-static void leave_work_to_others(task_engine *engine, task_lane *lane) {
-  while (lane->batch_next < lane->batch_count)
-    task_queue_push(&lane->queue, lane->batch[lane->batch_next++], memory_order_release);
-  /* seq_cst: see notify */
-  atomic_store_explicit(&lane->in_long, 1, memory_order_seq_cst);
-  if (task_queue_count(&lane->queue)) notify(engine);
-}
-
-static int call_measured(task_engine *engine, const task_call *call) {
-  int64_t begin = engine->hooks.clock(engine->hooks.context);
-  int failed = engine->hooks.execute(engine->hooks.context, call);
-  int64_t took = engine->hooks.clock(engine->hooks.context) - begin;
-  _Atomic uint32_t *cost = &engine->cost[call->kernel % TASK_KERNELS];
-  int64_t old = (int64_t)atomic_load_explicit(cost, memory_order_relaxed);
-  /* a lane that was preempted in the middle says nothing of the kernel: one sample at most doubles the average, and what
-  ** is shorter counts for more */
-  int64_t most = old ? 2 * old + 1 : 1000000000, sample = took < 1 ? 1 : took > most ? most : took;
-  int64_t average = !old ? sample : sample < old ? (old + sample) / 2 : old + (sample - old) / 4;
-  if (engine->graph && engine->graph->replay.costs.measuring)
-    task_replay_note_cost(engine, call->task.slot, took);
-  /* two lanes may lose one sample */
-  atomic_store_explicit(cost, (uint32_t)average, memory_order_relaxed);
-  return failed;
-}
-
-/* What to call; false: the task fails without being called. */
-static int prepare_call(const task_engine *engine, const task_lane *lane, uint32_t slot, task_call *call) {
-  call->lane = lane->number;
-  call->kernel = kernel_of(engine, slot);
-  if (engine->graph) {
-    call->payload = task_graph_payload(engine->graph, slot);
-    call->task = (baton_task){slot, 1};
-    return !atomic_load_explicit(&engine->graph->poisoned[slot], memory_order_relaxed);
-  }
-  const task_slot *task = &engine->window.slots[slot];
-  call->payload = task_pool_at(&engine->pool, task->payload);
-  call->task = (baton_task){slot, task->sequence};
-  return !atomic_load_explicit(&task->poisoned, memory_order_relaxed);
-}
-
-/* Returns TASK_CALL_OK, TASK_CALL_FAILED or TASK_CALL_WAITS. */
-static int execute(task_engine *engine, task_lane *lane, uint32_t slot) {
-  task_call call;
-  if (!prepare_call(engine, lane, slot, &call)) return 1;
-  if (atomic_load_explicit(&engine->stop, memory_order_relaxed)) return 1;
-  if (call.kernel == TASK_NO_KERNEL) return 0;
-  uint32_t cost = atomic_load_explicit(&engine->cost[call.kernel % TASK_KERNELS], memory_order_relaxed);
-  int is_long_now = engine->lane_count > 1 && (!cost || cost >= TASK_LONG_NS);
-  if (is_long_now) leave_work_to_others(engine, lane);
-  int measured = engine->graph && engine->graph->replay.costs.measuring;
-  int failed = !cost || lane->calls++ % SAMPLE_EVERY == 0 || measured
-                   ? call_measured(engine, &call)
-                   : engine->hooks.execute(engine->hooks.context, &call);
-  if (is_long_now) atomic_store_explicit(&lane->in_long, 0, memory_order_relaxed);
-  return failed;
-}
-
-/* Gives the slot back and wakes an owner that waits for it. */
-static void give_back(task_engine *engine, task_lane *lane, uint32_t slot) {
-  if (lane->number == 0) {
-    task_engine_free(engine, slot);
-    return;
-  }
-  uint32_t count = task_window_return(&engine->window, slot);
+/* Sends what the lane has completed back, and wakes an owner that waits for it. */
+static void send_done(task_engine *engine, task_lane *lane) {
+  if (lane->done_first == TASK_NONE) return;
+  uint32_t count = task_window_return(&engine->window, lane->done_first, lane->done_last, lane->done_count);
+  lane->done_first = TASK_NONE;
+  lane->done_count = 0;
   /* seq_cst: the other half is in owner_sleep */
   uint32_t target = atomic_load_explicit(&engine->owner_target, memory_order_seq_cst);
   if (target && count >= target) wake_owner(engine);
 }
 
-/* Completes a task; returns one of those that it made ready, if any, and queues the others. */
-static uint32_t complete(task_engine *engine, task_lane *lane, uint32_t slot, int failed) {
-  uint32_t next = TASK_NONE, edge = task_window_close(&engine->window, slot, failed, lane->number == 0);
+/* Before a long kernel: what the lane has completed and claimed goes back, and others may take it. */
+static void leave_work_to_others(task_engine *engine, task_lane *lane) {
+  send_done(engine, lane);
+  while (lane->batch_next < lane->batch_count)
+    task_queue_push(&lane->queue, lane->batch[lane->batch_next++], memory_order_release);
+  /* seq_cst: see task_lane_notify */
+  atomic_store_explicit(&lane->in_long, 1, memory_order_seq_cst);
+  if (task_queue_count(&lane->queue)) task_lane_notify(engine);
+}
+
+/* A sample far above the average either comes from a lane that was preempted, or the kernel has changed: it at most doubles
+** the average, and the next call is measured too. What is shorter counts for more. */
+static uint32_t next_cost(task_lane *lane, uint32_t old, int64_t took) {
+  uint32_t sample = took < 1 ? 1 : took > TASK_COST_MOST ? TASK_COST_MOST : (uint32_t)took;
+  lane->until_sample = SAMPLE_EVERY;
+  if (old == TASK_COST_UNKNOWN) return sample;
+  if (sample < old) return (old + sample) / 2;
+  if (sample <= 2 * old) return old + (sample - old) / 4;
+  lane->until_sample = 1;
+  return 2 * old;
+}
+
+TASK_COLD int task_lane_measure(task_engine *engine, task_lane *lane, const task_call *call) {
+  _Atomic uint32_t *cost = &engine->cost[call->kernel % TASK_KERNELS];
+  int64_t begin = engine->hooks.clock(engine->hooks.context);
+  int result = engine->hooks.execute(engine->hooks.context, call);
+  int64_t took = engine->hooks.clock(engine->hooks.context) - begin;
+  if (engine->graph && engine->graph->replay.costs.measuring)
+    task_replay_note_cost(engine, call->task.slot, took);
+  uint32_t next = next_cost(lane, atomic_load_explicit(cost, memory_order_relaxed), took);
+  /* relaxed: two lanes may lose one sample */
+  atomic_store_explicit(cost, next, memory_order_relaxed);
+  return result;
+}
+
+/* A kernel that is long enough to leave everything else to others meanwhile, or of which nothing is known. */
+TASK_COLD static int call_long(task_engine *engine, task_lane *lane, const task_call *call, uint32_t cost) {
+  if (cost == TASK_COST_UNKNOWN) lane->until_sample = 1;
+  leave_work_to_others(engine, lane);
+  int result = task_lane_call(engine, lane, call);
+  atomic_store_explicit(&lane->in_long, 0, memory_order_relaxed);
+  return result;
+}
+
+static inline int call_kernel(task_engine *engine, task_lane *lane, const task_call *call) {
+  if (__builtin_expect(atomic_load_explicit(&engine->stop, memory_order_relaxed), 0)) return TASK_CALL_FAILED;
+  if (call->kernel == TASK_NO_KERNEL) return TASK_CALL_OK;
+  uint32_t cost = task_cost(engine, call->kernel);
+  if (cost < TASK_ALONE_NS || cost <= engine->stays) return task_lane_call(engine, lane, call);
+  return call_long(engine, lane, call, cost);
+}
+
+static int execute_node(task_engine *engine, task_lane *lane, uint32_t node) {
+  const task_graph *graph = engine->graph;
+  task_call call = {.payload = task_graph_payload(graph, node),
+                    .kernel = graph->nodes[node].kernel,
+                    .lane = lane->number,
+                    .task = {node, 1}};
+  if (atomic_load_explicit(&graph->poisoned[node], memory_order_relaxed)) return TASK_CALL_FAILED;
+  if (graph->replay.costs.measuring) lane->until_sample = 1;
+  return call_kernel(engine, lane, &call);
+}
+
+/* Returns TASK_CALL_OK, TASK_CALL_FAILED or TASK_CALL_WAITS. */
+static inline int execute(task_engine *engine, task_lane *lane, uint32_t slot) {
+  if (engine->graph) return execute_node(engine, lane, slot);
+  const task_slot *task = &engine->window.slots[slot];
+  task_call call = {.payload = task_pool_at(&engine->pool, task->payload),
+                    .kernel = task->kernel,
+                    .lane = lane->number,
+                    .task = {slot, task->sequence}};
+  if (__builtin_expect(atomic_load_explicit(&task->poisoned, memory_order_relaxed), 0))
+    return TASK_CALL_FAILED;
+  return call_kernel(engine, lane, &call);
+}
+
+/* Gives the slot back; lanes other than the owner's do so for several at a time. */
+static inline void give_back(task_engine *engine, task_lane *lane, uint32_t slot) {
+  if (lane->number == 0) {
+    task_engine_free(engine, slot);
+    return;
+  }
+  if (lane->done_first == TASK_NONE)
+    lane->done_last = slot;
+  else
+    engine->window.slots[slot].next = lane->done_first + 1;
+  lane->done_first = slot;
+  if (++lane->done_count == TASK_BATCH) send_done(engine, lane);
+}
+
+/* Releases the consumers of a closed task; returns one of those that this made ready, if any, and queues the others. */
+static uint32_t release_all(task_engine *engine, task_lane *lane, uint32_t edge, int failed) {
+  uint32_t next = TASK_NONE;
   while (edge != TASK_NONE) {
     uint32_t ready = task_window_release(&engine->window, &edge, failed);
     if (ready == TASK_NONE) continue;
     if (next != TASK_NONE) task_lane_push(engine, lane, next);
     next = ready;
   }
+  return next;
+}
+
+/* Completes a task; returns one of those that it made ready, or TASK_NONE. */
+static inline uint32_t complete(task_engine *engine, task_lane *lane, uint32_t slot, int failed) {
+  uint32_t edge = task_window_close(&engine->window, slot, failed, lane->number == 0);
+  uint32_t next = edge == TASK_NONE ? TASK_NONE : release_all(engine, lane, edge, failed);
   give_back(engine, lane, slot);
   return next;
 }
@@ -149,21 +183,35 @@ void task_lane_complete_node(task_engine *engine, task_lane *lane, uint32_t node
   if (ready != TASK_NONE) task_lane_push(engine, lane, ready);
 }
 
-static uint32_t complete_any(task_engine *engine, task_lane *lane, uint32_t task, int failed) {
+static inline uint32_t complete_any(task_engine *engine, task_lane *lane, uint32_t task, int failed) {
   return engine->graph ? complete_node(engine, lane, task, failed) : complete(engine, lane, task, failed);
 }
 
-/* Runs a task and, one after the other, what it makes ready. The owner is not carried away: long successors go to its
-** queue, unless it waits anyway. */
-static void run(task_engine *engine, task_lane *lane, uint32_t slot, int waiting) {
+/* A kernel that waits inside is not short, however soon it comes to that. */
+static void count_as_long(task_engine *engine, uint32_t kernel) {
+  _Atomic uint32_t *cost = &engine->cost[kernel % TASK_KERNELS];
+  if (atomic_load_explicit(cost, memory_order_relaxed) < TASK_STAYS_NS)
+    atomic_store_explicit(cost, TASK_STAYS_NS, memory_order_relaxed);
+}
+
+/* Completes a task that has run, or notes that it waits inside. Returns one of those that it made ready, or TASK_NONE. */
+static inline uint32_t end(task_engine *engine, task_lane *lane, uint32_t slot, int result) {
+  if (__builtin_expect(result != TASK_CALL_WAITS, 1))
+    return complete_any(engine, lane, slot, result != TASK_CALL_OK);
+  count_as_long(engine, kernel_of(engine, slot));
+  lane->waiting++;
+  return TASK_NONE;
+}
+
+uint32_t task_lane_end(task_engine *engine, task_lane *lane, uint32_t slot, int result) {
+  return end(engine, lane, slot, result);
+}
+
+/* The owner is not carried away: successors that others may run go to its queue, unless it waits anyway. */
+void task_lane_run(task_engine *engine, task_lane *lane, uint32_t slot, int waiting) {
   while (slot != TASK_NONE) {
-    int failed = execute(engine, lane, slot);
-    if (failed == TASK_CALL_WAITS) {
-      lane->waiting++;
-      return;
-    }
-    slot = complete_any(engine, lane, slot, failed);
-    if (slot != TASK_NONE && !waiting && is_long(engine, kernel_of(engine, slot))) {
+    slot = end(engine, lane, slot, execute(engine, lane, slot));
+    if (slot != TASK_NONE && !waiting && task_flags(engine, kernel_of(engine, slot))) {
       task_lane_push(engine, lane, slot);
       return;
     }
@@ -172,7 +220,8 @@ static void run(task_engine *engine, task_lane *lane, uint32_t slot, int waiting
 
 static void run_batch(task_engine *engine, task_lane *lane, int waiting) {
   while (lane->batch_next < lane->batch_count)
-    run(engine, lane, lane->batch[lane->batch_next++] & ~TASK_LONG, waiting);
+    task_lane_run(engine, lane, lane->batch[lane->batch_next++] & ~TASK_ENTRY_FLAGS, waiting);
+  send_done(engine, lane);
 }
 
 /* Goes on with tasks that wait inside; true if there was progress. */
@@ -184,6 +233,7 @@ static int go_on(task_engine *engine, task_lane *lane) {
   if (moved == TASK_CALL_ENDED) {
     lane->waiting--;
     uint32_t ready = complete_any(engine, lane, end.task.slot, end.failed);
+    send_done(engine, lane);
     if (ready != TASK_NONE) task_lane_push(engine, lane, ready);
   }
   return moved != TASK_CALL_WAITS;
@@ -221,21 +271,16 @@ static int work_in_sight(const task_engine *engine, const task_lane *lane, int r
     if (top == bottom) continue;
     uint32_t first =
         atomic_load_explicit(&victim->queue.entries[top & victim->queue.mask], memory_order_relaxed);
-    if (first & TASK_LONG || may_take_any(lane, victim, rescue)) return 1;
+    if (first & TASK_ENTRY_OFFERED || may_take_any(lane, victim, rescue)) return 1;
   }
   return 0;
 }
 
-void task_engine_help_after_submit(task_engine *engine) {
+int task_lane_help(task_engine *engine, int rescue) {
   task_lane *lane = &engine->lanes[0];
-  if (engine->held || task_queue_count(&lane->queue) < TASK_HELP) return;
-  for (uint32_t run = 0; run < TASK_HELP; run += TASK_BATCH) {
-    uint32_t top = atomic_load_explicit(&lane->queue.top, memory_order_relaxed);
-    uint32_t first = atomic_load_explicit(&lane->queue.entries[top & lane->queue.mask], memory_order_relaxed);
-    if (first & TASK_LONG || !claim(lane, lane, 1))
-      return; /* long ones are for the others; the owner submits on */
-    run_batch(engine, lane, 0);
-  }
+  if (rescue ? !find(engine, lane, 1) : !claim(lane, lane, 1)) return 0;
+  run_batch(engine, lane, 0);
+  return 1;
 }
 
 /* Sleeps until there may be something to do, at most `nap` ns; not if anything has happened since `event` was read. False:
@@ -284,7 +329,7 @@ static int work_on(task_engine *engine, task_lane *lane, int rescue) {
     int ran = find(engine, lane, rescue);
     if (ran) {
       found = 1;
-      if (work_in_sight(engine, lane, 0)) notify(engine);
+      if (work_in_sight(engine, lane, 0)) task_lane_notify(engine);
       run_batch(engine, lane, 1);
     }
     if (go_on(engine, lane) || ran)
@@ -334,7 +379,7 @@ void task_engine_work(task_engine *engine, uint32_t number) {
       uint32_t event = atomic_load_explicit(&engine->event, memory_order_seq_cst);
       rescue =
           !sleep_on_event(engine, lane, event, nap); /* what others have not run during a nap may be taken */
-      nap = longer(nap);
+      nap = work_in_sight(engine, lane, 1) ? FIRST_NAP_NS : longer(nap);
     }
   }
 }

@@ -8,7 +8,10 @@
 
 #include "base/atomic.h"
 
-#define TASK_LONG 0x80000000u /* in an entry: worth crossing to another CPU */
+/* In an entry. */
+#define TASK_ENTRY_OFFERED 0x80000000u /* worth crossing to another CPU: others may take it */
+#define TASK_ENTRY_ALONE   0x40000000u /* long enough to be claimed alone */
+#define TASK_ENTRY_FLAGS   (TASK_ENTRY_OFFERED | TASK_ENTRY_ALONE)
 
 typedef struct task_queue {
   BASE_ALIGNED _Atomic uint32_t top;    /* next to claim */
@@ -35,14 +38,22 @@ static inline void task_queue_push(task_queue *queue, uint32_t entry, memory_ord
     atomic_store_explicit(&queue->bottom, bottom + 1, memory_order_release);
 }
 
+/* The lane's thread: marks the entry that was pushed at `position`, if it is still there, as offered. */
+static inline void task_queue_offer(task_queue *queue, uint32_t position) {
+  _Atomic uint32_t *entry = &queue->entries[position & queue->mask];
+  /* relaxed, both: only this thread writes entries, and whoever has claimed it does not look again */
+  atomic_store_explicit(entry, atomic_load_explicit(entry, memory_order_relaxed) | TASK_ENTRY_OFFERED,
+                        memory_order_relaxed);
+}
+
 /* Entries that wait. Exact only for the lane's thread while nobody steals. */
 static inline uint32_t task_queue_count(const task_queue *queue) {
   uint32_t top = atomic_load_explicit(&queue->top, memory_order_relaxed);
   return atomic_load_explicit(&queue->bottom, memory_order_relaxed) - top;
 }
 
-/* Claims up to `most` entries into `out`: short ones, or a single long one if it is first; with `any` == 0 nothing
-** unless the first is long. Returns how many. Any thread. */
+/* Claims up to `most` entries into `out`, or a single one that is to be claimed alone if it is first; with `any` == 0
+** only entries that are offered. Returns how many. Any thread. */
 static inline uint32_t task_queue_claim(task_queue *queue, uint32_t *out, uint32_t most, int any) {
   /* acquire: an entry is never read before the top that protects it */
   uint32_t top = atomic_load_explicit(&queue->top, memory_order_acquire);
@@ -52,13 +63,10 @@ static inline uint32_t task_queue_claim(task_queue *queue, uint32_t *out, uint32
     while (count < most && (int32_t)(bottom - top - count) > 0) {
       uint32_t entry =
           atomic_load_explicit(&queue->entries[(top + count) & queue->mask], memory_order_relaxed);
-      if (entry & TASK_LONG) {
-        if (count) break;
-        out[count++] = entry;
-        break;
-      }
-      if (!any) break;
+      if (!any && !(entry & TASK_ENTRY_OFFERED)) break;
+      if (count && entry & TASK_ENTRY_ALONE) break;
       out[count++] = entry;
+      if (entry & TASK_ENTRY_ALONE) break;
     }
     if (!count) return 0;
     /* acquire: the tasks come with the load of bottom; release keeps the reads of entries before the new top */

@@ -34,37 +34,16 @@ void task_window_reset(task_window *window) {
   window->edge_heap.high = 0;
 }
 
-/* After 2^32 drafts an old mark could look like a new one. */
-static void renumber_drafts(task_window *window) {
+void task_window_renumber_drafts(task_window *window) {
   for (uint32_t slot = 0; slot < window->fresh; slot++) window->residents[slot].mark = 0;
   window->draft = 1;
 }
 
-void task_window_begin_draft(task_window *window) {
-  if (++window->draft == 0) renumber_drafts(window);
-  window->producer_count = 0;
-  window->draft_poisoned = 0;
-}
-
 uint32_t task_window_take(task_window *window) {
-  uint32_t slot = window->free;
-  if (slot != TASK_NONE)
-    window->free = window->slots[slot].next;
-  else if (window->fresh < window->capacity)
-    slot = window->fresh++;
-  else
-    return TASK_NONE;
-  task_slot *task = &window->slots[slot];
-  /* relaxed: nobody knows the slot before task_window_link publishes it */
-  atomic_store_explicit(&task->fan_out, TASK_NONE, memory_order_relaxed);
-  atomic_store_explicit(&task->poisoned, 0, memory_order_relaxed);
-  task->spilled_range = 0;
-  task->held = 0;
-  if (++window->sequence == 0) window->sequence = 1;
+  uint32_t slot = task_window_peek(window);
+  if (slot == TASK_NONE) return TASK_NONE;
   task_window_begin_draft(window);
-  task->sequence = window->residents[slot].sequence = window->sequence;
-  window->residents[slot].mark = window->draft; /* no task depends on itself */
-  if (++window->live > window->high) window->high = window->live;
+  task_window_claim(window, slot, task_window_number(window));
   return slot;
 }
 
@@ -105,20 +84,16 @@ static void failures_add(task_failures *failures, uint32_t sequence) {
   }
 }
 
-void task_window_give(task_window *window, uint32_t slot) {
+void task_window_give_all(task_window *window, uint32_t slot) {
   task_slot *task = &window->slots[slot];
   if (task->spilled_range) base_heap_free(&window->edge_heap, task->spilled_range);
-  /* relaxed: the slot came back through an acquire, or was completed by the owner itself */
-  if (__builtin_expect(atomic_load_explicit(&task->fan_out, memory_order_relaxed) == TASK_CLOSED_FAILED, 0))
+  task->spilled_range = 0;
+  /* relaxed: as in task_window_give */
+  if (atomic_load_explicit(&task->fan_out, memory_order_relaxed) == TASK_CLOSED_FAILED)
     failures_add(&window->failures, window->residents[slot].sequence);
-  window->residents[slot].sequence = 0;
-  task->next = window->free;
-  window->free = slot;
-  window->live--;
 }
 
-/* Takes those that have completed since off the draft's producers: they need no edge. */
-static void drop_closed(task_window *window) {
+void task_window_drop_closed(task_window *window) {
   uint32_t kept = 0;
   for (uint32_t i = 0; i < window->producer_count; i++) {
     uint32_t producer = window->producers[i];
@@ -137,7 +112,7 @@ int task_window_reserve_edges(task_window *window, uint32_t slot) {
   uint64_t first;
   task->spilled_range = base_heap_alloc(&window->edge_heap, count - TASK_OWN_EDGES, &first);
   if (!task->spilled_range) {
-    drop_closed(window);
+    task_window_drop_closed(window);
     return window->producer_count <= TASK_OWN_EDGES;
   }
   task->spilled = (uint32_t)first;
@@ -172,14 +147,11 @@ static int push_own_or_spilled(task_window *window, uint32_t slot, uint32_t i) {
                    &window->edges[spilled].next);
 }
 
-int task_window_link(task_window *window, uint32_t slot) {
+int task_window_link_edges(task_window *window, uint32_t slot) {
   task_slot *task = &window->slots[slot];
   uint32_t count = window->producer_count, closed = 0;
-  /* relaxed, both: the pushes publish the slot */
-  atomic_store_explicit(&task->fan_in, count, memory_order_relaxed);
-  if (window->draft_poisoned) atomic_store_explicit(&task->poisoned, 1, memory_order_relaxed);
   for (uint32_t i = 0; i < count; i++) closed += !push_own_or_spilled(window, slot, i);
-  if (!closed) return !count;
+  if (!closed) return 0;
   if (window->draft_poisoned) atomic_store_explicit(&task->poisoned, 1, memory_order_relaxed);
   if (closed == count) return 1; /* nobody else has heard of the task */
   /* as a release of the closed ones: see task_window_release */

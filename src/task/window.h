@@ -38,6 +38,7 @@ typedef struct task_slot {
   uint32_t held_at;  /* byte in the payload where the numbers of the held blocks begin */
   uint32_t held;     /* how many */
   uint32_t sequence; /* number of the task, for whoever runs it */
+  uint32_t room;     /* bytes of its argument memory, which a free slot may keep; 0: none */
 } task_slot;
 
 _Static_assert(sizeof(task_slot) == BASE_CACHE_LINE, "a task is one cache line");
@@ -88,14 +89,64 @@ void task_window_init(task_window *window, void *memory, uint32_t capacity, uint
 /* Owner: forgets all tasks; none may be live. Sequence numbers go on, so that old handles stay dead. */
 void task_window_reset(task_window *window);
 
+/* Owner: the slot that the next task would get, or TASK_NONE. It stays free. */
+static inline uint32_t task_window_peek(const task_window *window) {
+  if (window->free != TASK_NONE) return window->free;
+  return window->fresh < window->capacity ? window->fresh : TASK_NONE;
+}
+
+/* After 2^32 drafts an old mark could look like a new one. */
+void task_window_renumber_drafts(task_window *window);
+
+/* Owner: begins a list of producers, for task_window_depend. */
+static inline void task_window_begin_draft(task_window *window) {
+  if (__builtin_expect(++window->draft == 0, 0)) task_window_renumber_drafts(window);
+  window->producer_count = 0;
+  window->draft_poisoned = 0;
+}
+
+/* Owner: the number of the next task. */
+static inline uint32_t task_window_number(task_window *window) {
+  if (__builtin_expect(++window->sequence == 0, 0)) window->sequence = 1;
+  return window->sequence;
+}
+
+/* Owner: takes the slot that task_window_peek shows, for the task of this number and the producers of the draft. */
+static inline void task_window_claim(task_window *window, uint32_t slot, uint32_t sequence) {
+  task_slot *task = &window->slots[slot];
+  task_resident *resident = &window->residents[slot];
+  if (slot == window->free)
+    window->free = task->next;
+  else
+    window->fresh++;
+  /* relaxed: nobody knows the slot before task_window_link publishes it */
+  atomic_store_explicit(&task->fan_out, TASK_NONE, memory_order_relaxed);
+  atomic_store_explicit(&task->poisoned, 0, memory_order_relaxed);
+  task->spilled_range = 0;
+  task->held = 0;
+  task->sequence = resident->sequence = sequence;
+  resident->mark = window->draft; /* no task depends on itself */
+  if (++window->live > window->high) window->high = window->live;
+}
+
 /* Owner: a slot for a new task, or TASK_NONE. Begins a draft: no producers yet. */
 uint32_t task_window_take(task_window *window);
 
-/* Owner: begins a list of producers, for task_window_depend. */
-void task_window_begin_draft(task_window *window);
+/* Owner: lets go of the pooled edges of a slot, and remembers its failure. */
+void task_window_give_all(task_window *window, uint32_t slot);
 
 /* Owner: makes a completed slot, or a draft that was never linked, free again. */
-void task_window_give(task_window *window, uint32_t slot);
+static inline void task_window_give(task_window *window, uint32_t slot) {
+  task_slot *task = &window->slots[slot];
+  /* relaxed: the slot came back through an acquire, or was completed by the owner itself */
+  uint32_t fan_out = atomic_load_explicit(&task->fan_out, memory_order_relaxed);
+  if (__builtin_expect(task->spilled_range || fan_out == TASK_CLOSED_FAILED, 0))
+    task_window_give_all(window, slot);
+  window->residents[slot].sequence = 0;
+  task->next = window->free;
+  window->free = slot;
+  window->live--;
+}
 
 /* Owner: true if the task is in the window, finished or not. */
 static inline int task_window_holds(const task_window *window, uint32_t slot, uint32_t sequence) {
@@ -121,12 +172,22 @@ static inline void task_window_depend(task_window *window, uint32_t slot, uint32
   window->producers[window->producer_count++] = slot;
 }
 
+/* Owner: takes those that have completed since off the draft's producers: they need no edge. */
+void task_window_drop_closed(task_window *window);
+
 /* Owner: room for the edges of the draft in slot `slot`. False: the edge pool is too full now; the draft's producers are
 ** then only those that have not completed. */
 int task_window_reserve_edges(task_window *window, uint32_t slot);
 
 /* Owner: hangs the draft on its producers and takes the bias off. True: the task is ready, and the caller has it. */
-int task_window_link(task_window *window, uint32_t slot);
+int task_window_link_edges(task_window *window, uint32_t slot);
+static inline int task_window_link(task_window *window, uint32_t slot) {
+  task_slot *task = &window->slots[slot];
+  /* relaxed, both: the pushes of edges publish the slot */
+  atomic_store_explicit(&task->fan_in, window->producer_count, memory_order_relaxed);
+  if (window->draft_poisoned) atomic_store_explicit(&task->poisoned, 1, memory_order_relaxed);
+  return !window->producer_count || task_window_link_edges(window, slot);
+}
 
 /* Any lane: closes a task; returns the list of edges that waited for it. `owner`: the caller is the owner, who alone pushes
 ** edges, so that nothing can come in between. */
@@ -162,12 +223,14 @@ static inline uint32_t task_window_release(task_window *window, uint32_t *edge, 
   return atomic_fetch_sub_explicit(&slot->fan_in, 1, memory_order_acq_rel) == 1 ? consumer : TASK_NONE;
 }
 
-/* Any lane but the owner's: sends a completed slot back. Returns how many were sent since the owner last looked. */
-static inline uint32_t task_window_return(task_window *window, uint32_t slot) {
+/* Any lane but the owner's: sends completed slots back: `count` from `first` to `last`, each linked to the next by `next`
+** (1 + number). Returns how many were sent since the owner last looked. */
+static inline uint32_t task_window_return(task_window *window, uint32_t first, uint32_t last,
+                                          uint32_t count) {
   uint64_t old = atomic_load_explicit(&window->returned, memory_order_relaxed), now;
   do {
-    window->slots[slot].next = (uint32_t)old;
-    now = ((old >> 32) + 1) << 32 | (slot + 1);
+    window->slots[last].next = (uint32_t)old;
+    now = ((old >> 32) + count) << 32 | (first + 1);
     /* seq_cst, not release: the caller then reads whether the owner sleeps */
   } while (!atomic_compare_exchange_weak_explicit(&window->returned, &old, now, memory_order_seq_cst,
                                                   memory_order_relaxed));

@@ -88,7 +88,10 @@ static void capture(engine_bench *bench) {
   bench->rounds = bench->of.tasks < REPLAYED_TASKS ? REPLAYED_TASKS / bench->of.tasks : 1;
 }
 
-static int can(const bench_case *of) { return rig_can(of->way); }
+static int can(const bench_case *of) {
+  (void)of;
+  return 1;
+}
 
 static void *open_bench(const bench_case *of) {
   engine_bench *bench = calloc(1, sizeof *bench);

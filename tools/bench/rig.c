@@ -77,17 +77,24 @@ task_limits rig_limits(uint32_t threads, uint32_t window) {
                        .heap_unit = 1024};
 }
 
-int rig_can(bench_way way) { return way == BENCH_AUTO || way == BENCH_QUEUED || way == BENCH_REPLAYED; }
+static task_policy policy_of(bench_way way) {
+  static const task_policy policies[] = {[BENCH_AUTO] = TASK_AUTO,
+                                         [BENCH_ELIDED] = TASK_ELIDED,
+                                         [BENCH_QUEUED] = TASK_QUEUED,
+                                         [BENCH_OFFERED] = TASK_OFFERED,
+                                         [BENCH_REPLAYED] = TASK_AUTO};
+  return policies[way];
+}
 
 void rig_open(bench_rig *rig, bench_way way) {
   task_hooks hooks = {
       .context = rig->context, .execute = rig->execute, .park = park, .wake = wake, .clock = now};
-  (void)way;
   rig->size = task_engine_size(&rig->limits);
   void *memory =
       mmap(NULL, rig->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) rig_give_up(rig, "no memory for an engine");
   rig->engine = task_engine_init(memory, &rig->limits, &hooks);
+  task_engine_choose(rig->engine, policy_of(way));
   for (uint32_t i = 1; i < rig->limits.lanes; i++) {
     lane_start *start = malloc(sizeof *start);
     if (!start) rig_give_up(rig, "no memory for a lane");

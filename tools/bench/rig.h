@@ -30,8 +30,6 @@ typedef struct bench_rig {
 /* The sizes that a chip gives an engine with this window. */
 task_limits rig_limits(uint32_t threads, uint32_t window);
 
-/* True if the engine can be told to run tasks this way. */
-int rig_can(bench_way way);
 
 /* `rig` has its name, execute, context and limits. Ends the program if there is no memory. */
 void rig_open(bench_rig *rig, bench_way way);
