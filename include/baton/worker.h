@@ -35,10 +35,12 @@ typedef struct baton_config {
   uint32_t ring_dep_pool;    /* edges beyond the four that each task has; default 65,536 */
   const char *runtime;       /* NULL: the first that fits */
   double deadline;           /* seconds for the whole run; 0: none */
-  double timeout;            /* seconds without progress, then kernels are left by force; default 10 */
-  double stream_timeout;     /* seconds in which no task begins or ends, nor runs: then the run fails, and a C
-                                orchestration on the device is left by force; above `timeout`; 0: none */
-  double element_timeout;    /* seconds that a get or set of an element waits for tasks; 0: no limit */
+  double timeout; /* seconds without progress, then kernels are left by force, and so is a C orchestration
+                                that makes no call; default 10 */
+  double stream_timeout;  /* seconds in which no task begins or ends, nor runs: then the run fails, and a C
+                                orchestration on the device is left by force, then and not before; above `timeout`;
+                                0: none */
+  double element_timeout; /* seconds that a get or set of an element waits for tasks; 0: no limit */
 } baton_config;
 
 /* How long a run took, in microseconds. */

@@ -11,7 +11,7 @@ local baton = {}
 ---@field ring_dep_pool? integer|"auto" edges beyond the four that each task has (default 65,536)
 ---@field runtime? string "host_build_graph"; default: the first that fits the program
 ---@field deadline? number seconds for a whole run; then it is cancelled and raises `timeout`
----@field timeout? number|baton.timeout seconds without a task that begins or ends; then kernels are left: `op_timeout` (default 10)
+---@field timeout? number|baton.timeout seconds without a task that begins or ends; then kernels are left, and so is a C orchestration that makes no call: `op_timeout` (default 10)
 
 ---Seconds by what is waited for; `op` must be less than `stream`.
 ---@class baton.timeout

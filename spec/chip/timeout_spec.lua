@@ -10,7 +10,8 @@ local kernels = { hold = gate.hold, append = programs.kernels.append }
 
 local function program(options)
   return baton.program { name = "p", signature = { { "x", "inout", "f32" } }, kernels = kernels, graph = options.graph,
-    orchestration = options.code and { entry = "f", code = "#include <baton/orchestration.h>\n" .. options.code } }
+    orchestration = options.code and { entry = "f",
+      code = "#define _GNU_SOURCE\n#include <baton/orchestration.h>\n" .. options.code } }
 end
 
 -- The thread sanitizer hands a signal to a thread only when that calls into it, so a tight loop is never left.
@@ -172,20 +173,98 @@ glue.each_platform(function(platform)
       assert.equal(1234, x:get(1))
     end)
 
-    it("says so when an orchestration crashes", function()
-      local chip <close> = baton.worker { platform = platform, config = { timeout = { op = 50, stream = 100 } } }
-      local x = tensor.zeros("f32", { 1 })
-      assert.equal("p: the orchestration crashed with SIGSEGV",
-        raises("kernel_crash", chip.run, chip, program { code = hang:format "*(volatile int *)16 = 1" }, { x }))
-      assert.equal("lost", chip.state)
-      assert.equal(0, x:get(1))
-    end)
+  end)
 
-    it("ends an orchestration that reads its arguments wrongly, as without it", function()
-      local chip <close> = baton.worker { platform = platform, config = { timeout = { op = 50, stream = 100 } } }
-      assert.matches("^p: ", raises("signature", chip.run, chip, program { code = [[
-        BATON_ORCHESTRATION(f) { (void)o; (void)baton_scalar_f64(args, 7); }]] }, { tensor.zeros("f32", { 1 }) }))
-      assert.equal("ready", chip.state)
+  for _, runtime in ipairs { "tensormap_and_ringbuffer", "host_build_graph" } do
+    describe("a C orchestration on " .. runtime, function()
+      local body = [[
+        #include <signal.h>
+        #include <stdlib.h>
+        #include <time.h>
+        BATON_ORCHESTRATION(f) {
+          baton_view x = baton_param(o, args, 0);
+          baton_aiv(o, baton_kernel(o, "append"), BATON_ARGS(baton_inout(x), baton_f32(1)), NULL);
+          volatile int zero = 0;
+          %s;
+          (void)zero;
+        }]]
+
+      -- What a run of the code says; then the worker is lost until its restart.
+      local function left(code, statement, config)
+        local chip <close> = baton.worker { platform = platform, runtime = runtime }
+        local x = tensor.zeros("f32", { 1 })
+        local text = raises(code, chip.run, chip, program { code = body:format(statement) }, { x }, config)
+        assert.equal("lost", chip.state)
+        assert.equal(0, x:get(1))
+        assert.equal("the worker is lost since an orchestration was left by force (" .. code .. ")",
+          raises("worker_lost", chip.run, chip, program { code = body:format "" }, { x }))
+        chip:restart()
+        chip:run(program { code = body:format "" }, { x }, { timeout = 100 })
+        assert.equal(1, x:get(1))
+        return text
+      end
+
+      it("that crashes is left", function()
+        for name, statement in pairs { SEGV = "*(volatile int *)16 = 1", FPE = "raise(SIGFPE)", ABRT = "abort()" } do
+          assert.equal("p: the orchestration crashed with SIG" .. name, left("kernel_crash", statement))
+        end
+      end)
+
+      it("that crashes is left when the stream is limited, too", function()
+        assert.equal("p: the orchestration crashed with SIGSEGV",
+          left("kernel_crash", "*(volatile int *)16 = 1", { timeout = { op = 50, stream = 100 } }))
+      end)
+
+      if tsan then
+        pending "that hangs is left: the thread sanitizer delivers no signal into a tight loop"
+      else
+        it("that hangs is left", function()
+          assert.matches("^p: the orchestration made no call for %d+ ms, no task began or ended, and it was left$",
+            left("op_timeout", "for (;;) zero++", { timeout = 0.05 }))
+        end)
+      end
+
+      it("has all the time that it wants as long as it makes calls", function()
+        local chip <close> = baton.worker { platform = platform, runtime = runtime }
+        local x = tensor.zeros("f32", { 1 })
+        chip:run(program { code = body:format [[
+          struct timespec begin, now;
+          for (int i = 0; i < 24; i++) {
+            clock_gettime(CLOCK_MONOTONIC, &begin);
+            do clock_gettime(CLOCK_MONOTONIC, &now);
+            while ((now.tv_sec - begin.tv_sec) * 1000 + (now.tv_nsec - begin.tv_nsec) / 1000000 < 25);
+            (void)baton_kernel(o, "append");
+          } ]] }, { x }, { timeout = 0.3 })
+        assert.equal(1, x:get(1))
+      end)
+
+      it("that reads its arguments wrongly ends its run only", function()
+        local chip <close> = baton.worker { platform = platform, runtime = runtime }
+        assert.matches("^p: ", raises("signature", chip.run, chip, program { code = [[
+          BATON_ORCHESTRATION(f) { (void)o; (void)baton_scalar_f64(args, 7); }]] }, { tensor.zeros("f32", { 1 }) }))
+        assert.equal("ready", chip.state)
+      end)
     end)
+  end
+
+  it("leaves an orchestration alone that waits in a full window while tasks go on", function()
+    local chip <close> = baton.worker { platform = platform, runtime = "tensormap_and_ringbuffer" }
+    local x = tensor.zeros("f32", { 1 })
+    chip:run(baton.program { name = "p", signature = { { "x", "inout", "f32" } },
+      kernels = { nap = { core = "aiv", signature = { { "x", "inout" } }, code = [[
+        #define _GNU_SOURCE
+        #include <baton/kernel.h>
+        #include <time.h>
+        BATON_KERNEL(nap) {
+          nanosleep(&(struct timespec){0, 25000000}, NULL);
+          baton_io(args, 0, float)[0] += 1;
+        }]] } },
+      orchestration = { entry = "f", code = [[
+        #include <baton/orchestration.h>
+        BATON_ORCHESTRATION(f) {
+          baton_view x = baton_param(o, args, 0);
+          for (int i = 0; i < 24; i++) baton_aiv(o, baton_kernel(o, "nap"), BATON_ARGS(baton_inout(x)), NULL);
+        }]] } }, { x }, { timeout = 0.3, ring_task_window = 4 })
+    assert.equal(24, x:get(1))
   end)
 end)

@@ -112,6 +112,9 @@ void chip_engine_begin(chip_engine *engine, const chip_failures *failures, const
 void chip_engine_watch(chip_engine *engine) {
   chip_watch_begin(&engine->watched, engine->times.op, engine->times.stream);
 }
+void chip_engine_watch_building(chip_engine *engine) {
+  chip_watch_begin(&engine->watched, engine->times.op, 0);
+}
 void chip_engine_unwatch(chip_engine *engine) { chip_watch_end(&engine->watched); }
 
 void chip_engine_close(chip_engine *engine) {

@@ -43,8 +43,10 @@ BATON_MUST_CHECK baton_status chip_engine_open(device *dev, const chip_sizes *si
 /* Before a run: no task is live, no lane inside. */
 void chip_engine_begin(chip_engine *engine, const chip_failures *failures, const chip_times *times);
 
-/* Around the execution of a run. */
+/* Around the execution of a run; before it around its orchestration, if the host calls that: the time for the stream
+** does not count then. */
 void chip_engine_watch(chip_engine *engine);
+void chip_engine_watch_building(chip_engine *engine);
 void chip_engine_unwatch(chip_engine *engine);
 
 /* No run may use it. NULL is ignored. */

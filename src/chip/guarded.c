@@ -1,12 +1,23 @@
 #include "chip/guarded.h"
 
+/* The watch thread counts the stretches of the orchestration's own code as it counts the tasks of a lane. */
+static void begin_stretch(chip_orchestrator *self) {
+  chip_pulse_begin(&self->engine->executor.control);
+  chip_guard_resume(&self->guard);
+}
+
+static void end_stretch(chip_orchestrator *self) {
+  chip_guard_pause(&self->guard);
+  chip_pulse_end(&self->engine->executor.control);
+}
+
 static chip_orchestrator *enter_call(baton_orch *o) {
   chip_orchestrator *self = (chip_orchestrator *)o;
-  chip_guard_pause(&self->guard);
+  end_stretch(self);
   return self;
 }
 
-static void leave_call(chip_orchestrator *self) { chip_guard_resume(&self->guard); }
+static void leave_call(chip_orchestrator *self) { begin_stretch(self); }
 
 static int call_kernel(baton_orch *o, const char *name) {
   chip_orchestrator *self = enter_call(o);
@@ -125,9 +136,12 @@ int chip_guarded_call(chip_orchestrator *self, const baton_argument *items,
   chip_guard *guard = &self->guard;
   guard->signal = 0;
   guard->pulse = chip_executor_orchestrates(&self->engine->executor);
-  if (_setjmp(guard->leave)) return 0;
-  chip_guard_resume(guard);
+  if (_setjmp(guard->leave)) {
+    end_stretch(self);
+    return 0;
+  }
+  begin_stretch(self);
   enter(self, items);
-  chip_guard_pause(guard);
+  end_stretch(self);
   return 1;
 }

@@ -78,7 +78,7 @@ static void report_failure(void *context, const baton_error *failure) {
   chip_run_fail(context, failure);
   if (failure->code == BATON_KERNEL_CRASH || failure->code == BATON_OP_TIMEOUT ||
       failure->code == BATON_STREAM_TIMEOUT)
-    chip_worker_lose(context);
+    chip_worker_lose(context, failure);
 }
 static void first_failure(void *context, baton_error *out) { chip_run_failure(context, out); }
 
@@ -238,6 +238,7 @@ static baton_status submit(baton_worker *worker, baton_program *program, const b
     return BATON_OK;
   }
   end_pending(run);
+  if (run->failure.code) chip_run_told(run); /* by `err` */
   if (run->engine) chip_worker_give_engine(worker, run->engine);
   run->engine = NULL;
   chip_run_release(run);

@@ -205,30 +205,45 @@ static void enter(chip_orchestrator *self, const baton_argument *items) {
   if (!_setjmp(frame.leave)) chip_program_orchestrate(self->bindings->program)(&self->base, &frame.args);
 }
 
-static void report_crash(const chip_orchestrator *self) {
-  const chip_failures *failures = &self->engine->executor.failures;
+static void say_crash(const chip_orchestrator *self, baton_error *failure) {
   const char *name = sigabbrev_np(self->guard.signal);
-  baton_error failure = {0};
-  baton_error_set(&failure, BATON_KERNEL_CRASH, "%s: the orchestration crashed with SIG%s",
+  baton_error_set(failure, BATON_KERNEL_CRASH, "%s: the orchestration crashed with SIG%s",
                   baton_program_name(self->bindings->program), name ? name : "?");
-  failure.signal = self->guard.signal;
-  failure.known |= BATON_KNOWN_SIGNAL;
-  failures->report(failures->context, &failure);
-  baton_error_clear(&failure);
+  failure->signal = self->guard.signal;
+  failure->known |= BATON_KNOWN_SIGNAL;
 }
 
-/* Who has an orchestration left by force for its time has said why before. */
-static void enter_guarded(chip_orchestrator *self, const baton_argument *items) {
+static void say_hang(const chip_orchestrator *self, baton_error *failure) {
+  double after = (double)atomic_load_explicit(&self->engine->executor.silent, memory_order_relaxed) * 1e-6;
+  baton_error_set(failure, BATON_OP_TIMEOUT,
+                  "%s: the orchestration made no call for %.0f ms, no task began or ended, and it was left",
+                  baton_program_name(self->bindings->program), after);
+  baton_error_text(failure, BATON_FIELD_HINT, "raise timeout in config if the orchestration is only slow");
+  failure->after_ms = after;
+  failure->known |= BATON_KNOWN_AFTER_MS;
+}
+
+/* If the stream has stood still for too long, that is the first failure. */
+static void report_left(chip_orchestrator *self) {
   const chip_failures *failures = &self->engine->executor.failures;
-  chip_guarded_begin(self, &calls);
-  if (chip_guarded_call(self, items, enter)) return;
-  if (!chip_guard_is_timeout(self->guard.signal)) report_crash(self);
+  baton_error failure = {0};
+  if (chip_guard_is_timeout(self->guard.signal))
+    say_hang(self, &failure);
+  else
+    say_crash(self, &failure);
+  failures->report(failures->context, &failure);
+  baton_error_clear(&failure);
+  baton_error_clear(&self->failure);
   failures->first(failures->context, &self->failure);
 }
 
-/* One that the device calls while somebody looks whether its stream makes progress. */
-static int is_guarded(const chip_engine *engine, const chip_bindings *bindings, int held) {
-  return engine->times.stream && !held && !chip_program_is_graph(bindings->program);
+/* A C orchestration is left by force when it crashes or hangs, as a kernel is. */
+static void enter_guarded(chip_orchestrator *self, const baton_argument *items) {
+  chip_guarded_begin(self, &calls);
+  if (self->held) chip_engine_watch_building(self->engine);
+  int left = !chip_guarded_call(self, items, enter);
+  if (self->held) chip_engine_unwatch(self->engine);
+  if (left) report_left(self);
 }
 
 baton_status chip_orchestrate(chip_engine *engine, const chip_bindings *bindings, int held,
@@ -243,10 +258,10 @@ baton_status chip_orchestrate(chip_engine *engine, const chip_bindings *bindings
                             .held = held,
                             .looks = looks};
   self.first_scope = task_engine_scope_number(engine->tasks);
-  if (is_guarded(engine, bindings, held))
-    enter_guarded(&self, items);
-  else
+  if (chip_program_is_graph(bindings->program))
     enter(&self, items);
+  else
+    enter_guarded(&self, items);
   baton_status status = self.failure.code;
   if (status != BATON_OK) baton_error_copy(err, &self.failure);
   baton_error_clear(&self.failure);

@@ -1,4 +1,4 @@
-/* A worker is lost when a kernel was left by force, and ready again after a restart. */
+/* A worker is lost when a kernel or an orchestration was left by force, and ready again after a restart. */
 #include "base/memory.h"
 #include "chip/worker.h"
 #include <stdio.h>
@@ -9,25 +9,27 @@ static void say_cause(baton_worker *worker, const baton_error *failure) {
              baton_status_word(failure->code));
     return;
   }
+  if (!failure->kernel) {
+    snprintf(worker->lost_by, sizeof worker->lost_by, "an orchestration was left by force (%s)",
+             baton_status_word(failure->code));
+    return;
+  }
   snprintf(worker->lost_by, sizeof worker->lost_by, "a kernel was left by force (kernel %s of task %s, %s)",
-           failure->kernel ? failure->kernel : "?", failure->task ? failure->task : "?",
-           baton_status_word(failure->code));
+           failure->kernel, failure->task ? failure->task : "?", baton_status_word(failure->code));
 }
 
 baton_status chip_worker_lost_error(const baton_worker *worker, baton_error *err) {
   baton_error_set(err, BATON_WORKER_LOST, "the worker is lost since %s", worker->lost_by);
-  baton_error_text(err, BATON_FIELD_HINT, "call restart; what the kernel was writing may be incomplete");
+  baton_error_text(err, BATON_FIELD_HINT, "call restart; what was being written may be incomplete");
   return BATON_WORKER_LOST;
 }
 
-void chip_worker_lose(baton_run *run) {
+void chip_worker_lose(baton_run *run, const baton_error *cause) {
   baton_worker *worker = run->worker;
   baton_error failure = {0};
-  chip_run_failure(run, &failure);
   pthread_mutex_lock(&worker->lock);
-  if (!worker->lost) say_cause(worker, &failure);
+  if (!worker->lost) say_cause(worker, cause);
   worker->lost = 1;
-  baton_error_clear(&failure);
   (void)chip_worker_lost_error(worker, &failure);
   for (baton_run *other = worker->unfinished; other; other = other->next) {
     chip_run_fail(other, &failure); /* its own is the first */

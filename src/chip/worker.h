@@ -80,9 +80,9 @@ void chip_worker_give_engine(baton_worker *worker, chip_engine *engine);
 int chip_worker_borrow_heap(baton_worker *worker, uint64_t bytes, uint64_t *address);
 void chip_worker_return_heap(baton_worker *worker);
 
-/* A kernel of the run was left by force, which is its failure: the worker is lost, and its other runs
+/* A kernel of the run or its orchestration was left by force, for `cause`: the worker is lost, and its other runs
 ** fail. Any lane. */
-void chip_worker_lose(baton_run *run);
+void chip_worker_lose(baton_run *run, const baton_error *cause);
 /* The error of a lost worker; worker->lock is held. */
 baton_status chip_worker_lost_error(const baton_worker *worker, baton_error *err);
 

@@ -150,17 +150,10 @@ static void enter_lane(chip_lane *lane) {
     atomic_store_explicit(&lane->pulse.thread, thread, memory_order_relaxed);
 }
 
-static void count(_Atomic uint64_t *counter) {
-  /* relaxed: only the lane writes it, and the watchdog needs no more than a recent value */
-  atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
-                        memory_order_relaxed);
-}
-
 const chip_pulse *chip_executor_orchestrates(chip_executor *executor) {
   chip_pulse *control = &executor->control;
   enter_lane(&executor->lanes[0]);
   atomic_store_explicit(&control->thread, chip_guard_thread(), memory_order_relaxed);
-  count(&control->begun);
   return control;
 }
 
@@ -169,14 +162,14 @@ int chip_executor_run(chip_executor *executor, const task_call *task) {
   chip_lane *lane = &executor->lanes[task->lane];
   int failed;
   enter_lane(lane);
-  count(&lane->pulse.begun);
+  chip_pulse_begin(&lane->pulse);
   if (may_wait(payload) || !chip_lease_ready(&executor->cores, &lane->lease))
     failed = chip_waiting_begin(executor, lane, task);
   else if (payload->mix)
     failed = run_mixed(executor, lane, payload);
   else
     failed = run_single(executor, lane, payload);
-  if (failed != TASK_CALL_WAITS) count(&lane->pulse.ended);
+  if (failed != TASK_CALL_WAITS) chip_pulse_end(&lane->pulse);
   return failed;
 }
 
@@ -208,4 +201,5 @@ void chip_executor_begin(chip_executor *executor, const chip_failures *failures)
   for (uint32_t i = 0; i < executor->count; i++) chip_executor_idle(executor, i);
   executor->failures = *failures;
   atomic_store_explicit(&executor->expired, 0, memory_order_relaxed);
+  atomic_store_explicit(&executor->control.condemned, 0, memory_order_relaxed);
 }

@@ -58,9 +58,12 @@ typedef struct chip_executor {
   chip_failures failures; /* of the current run */
   chip_lane *lanes;
   uint32_t count;
-  chip_pulse control;       /* of the orchestration that lane 0 runs */
   _Atomic uint32_t expired; /* the run has made no progress for too long: nothing waits any more */
   _Atomic int64_t stalled;  /* ns, for the message */
+  _Atomic int64_t silent;   /* the same of the orchestration */
+  char before[BASE_CACHE_LINE];
+  chip_pulse control; /* of a C orchestration; written at every call, apart from what all lanes read */
+  char behind[BASE_CACHE_LINE];
 } chip_executor;
 
 /* `out_of_memory` when there is none for the lanes. */
@@ -71,7 +74,7 @@ void chip_executor_close(chip_executor *executor);
 /* Before a run. */
 void chip_executor_begin(chip_executor *executor, const chip_failures *failures);
 
-/* Lane 0 begins an orchestration, which may be left; its pulse, for the guard. */
+/* The thread of the engine's owner begins an orchestration, which may be left; its pulse, for the guard. */
 const chip_pulse *chip_executor_orchestrates(chip_executor *executor);
 
 /* The hooks of a task engine. */

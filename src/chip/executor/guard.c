@@ -58,8 +58,8 @@ static void on_timeout(int signal, siginfo_t *info, void *context) {
   if (!guard || !guard->inside) return;
   /* relaxed: `begun` was written by this thread; a late look at `condemned` is repeated */
   uint64_t begun = atomic_load_explicit(&guard->pulse->begun, memory_order_relaxed);
-  if (atomic_load_explicit(&guard->pulse->condemned, memory_order_relaxed) == begun)
-    leave(guard, signal, NULL, context);
+  uint64_t condemned = atomic_load_explicit(&guard->pulse->condemned, memory_order_relaxed);
+  if (condemned == begun || condemned == CHIP_CONDEMN_ALL) leave(guard, signal, NULL, context);
 }
 
 static void install_timeout(struct sigaction *action) {

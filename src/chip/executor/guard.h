@@ -13,12 +13,16 @@
 #include <setjmp.h>
 #include <signal.h>
 
-/* What one lane does, for the watchdog. Counters never turn back. */
+#define CHIP_CONDEMN_ALL UINT64_MAX
+
+/* What one lane does, for the watchdog. Counters never turn back. An orchestration has one too: there a stretch of its
+** own code, between two calls of Baton, is what a task is on a lane. */
 typedef struct chip_pulse {
   _Atomic uint64_t begun; /* tasks */
   _Atomic uint64_t ended;
-  _Atomic uint64_t condemned; /* the kernel that runs is to be left if so many tasks have begun */
-  _Atomic int32_t thread;     /* of the lane, as the kernel numbers threads; 0: none has come in yet */
+  _Atomic uint64_t
+      condemned; /* what runs is to be left if so many tasks have begun, or in any case: CHIP_CONDEMN_ALL */
+  _Atomic int32_t thread; /* of the lane, as the kernel numbers threads; 0: none has come in yet */
 } chip_pulse;
 
 typedef struct chip_guard {
@@ -50,6 +54,17 @@ void chip_guard_resume(chip_guard *guard);
 
 /* True if `signal` is the one of kernels that hang. */
 int chip_guard_is_timeout(int signal);
+
+/* A task begins and ends. On the thread of the lane. */
+static inline void chip_pulse_begin(chip_pulse *pulse) {
+  /* relaxed: only the lane writes it, and the watchdog needs no more than a recent value */
+  uint64_t begun = atomic_load_explicit(&pulse->begun, memory_order_relaxed);
+  atomic_store_explicit(&pulse->begun, begun + 1, memory_order_relaxed);
+}
+static inline void chip_pulse_end(chip_pulse *pulse) {
+  uint64_t ended = atomic_load_explicit(&pulse->ended, memory_order_relaxed);
+  atomic_store_explicit(&pulse->ended, ended + 1, memory_order_relaxed);
+}
 
 /* Has the kernel that a lane runs left, if so many tasks have begun on it then. Any thread; may be
 ** repeated. */

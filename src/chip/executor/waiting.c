@@ -242,9 +242,7 @@ static void end_group(chip_lane *lane, chip_group **link, task_end *end) {
   *link = group->next;
   *end = (task_end){group->task, group->failed};
   give_group(lane, group);
-  atomic_store_explicit(&lane->pulse.ended,
-                        atomic_load_explicit(&lane->pulse.ended, memory_order_relaxed) + 1,
-                        memory_order_relaxed);
+  chip_pulse_end(&lane->pulse);
 }
 
 int chip_executor_resume(chip_executor *executor, uint32_t number, int stop, task_end *end) {

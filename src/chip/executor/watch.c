@@ -52,13 +52,17 @@ static int is_occupied(const chip_pulse *pulse) {
          atomic_load_explicit(&pulse->ended, memory_order_relaxed);
 }
 
+static uint64_t moves_of_pulse(const chip_pulse *pulse) {
+  return atomic_load_explicit(&pulse->begun, memory_order_relaxed) +
+         atomic_load_explicit(&pulse->ended, memory_order_relaxed);
+}
+
 static uint64_t moves_of(const chip_executor *executor, int *occupied) {
   uint64_t moves = 0;
   *occupied = 0;
   for (uint32_t i = 0; i < executor->count; i++) {
     const chip_pulse *pulse = &executor->lanes[i].pulse;
-    moves += atomic_load_explicit(&pulse->begun, memory_order_relaxed);
-    moves += atomic_load_explicit(&pulse->ended, memory_order_relaxed);
+    moves += moves_of_pulse(pulse);
     *occupied |= is_occupied(pulse);
   }
   return moves;
@@ -102,10 +106,16 @@ static void report_stream(const chip_watched *watched) {
 
 /* Repeated at every look until the run ends: an orchestration that is inside a call just now is left later. */
 static void expire_stream(const chip_watched *watched) {
-  chip_pulse *control = &watched->executor->control;
   report_stream(watched);
   expire(watched);
-  chip_guard_condemn(control, atomic_load_explicit(&control->begun, memory_order_relaxed));
+  chip_guard_condemn(&watched->executor->control, CHIP_CONDEMN_ALL);
+}
+
+static void expire_orchestration(const chip_watched *watched) {
+  chip_executor *executor = watched->executor;
+  atomic_store_explicit(&executor->silent, watched->silent, memory_order_relaxed);
+  chip_guard_condemn(&executor->control,
+                     atomic_load_explicit(&executor->control.begun, memory_order_relaxed));
 }
 
 static void begin_anew(chip_watched *watched, int all) {
@@ -119,10 +129,29 @@ static int is_over(const chip_watched *watched, int64_t still, int64_t limit, in
   return still >= limit && still - time_in_queue(watched, all) >= limit;
 }
 
+/* One that waits inside a call waits for tasks, and they are looked at. The time for the stream is the orchestration's if
+** there is one. */
+static void look_at_orchestration(chip_watched *watched, int64_t elapsed, int moved) {
+  const chip_pulse *control = &watched->executor->control;
+  uint64_t calls = moves_of_pulse(control);
+  if (watched->stream || !is_occupied(control)) return;
+  if (moved || calls != watched->calls) {
+    watched->calls = calls;
+    watched->silent = 0;
+    watched->control_queued = queued_of(control);
+    return;
+  }
+  watched->silent += elapsed;
+  int64_t queued = queued_of(control) - watched->control_queued;
+  if (watched->silent >= watched->timeout && watched->silent - queued >= watched->timeout)
+    expire_orchestration(watched);
+}
+
 /* `elapsed` ns after the last look. */
 static void look(chip_watched *watched, int64_t elapsed) {
   int occupied;
   uint64_t moves = moves_of(watched->executor, &occupied);
+  look_at_orchestration(watched, elapsed, moves != watched->moves);
   if (moves != watched->moves) {
     watched->moves = moves;
     watched->stalled = watched->still = 0;
@@ -220,8 +249,8 @@ void chip_watch_close(void) {
 void chip_watch_begin(chip_watched *watched, int64_t timeout, int64_t stream) {
   watched->timeout = timeout;
   watched->stream = stream;
-  watched->stalled = watched->still = 0;
-  watched->moves = UINT64_MAX; /* the first look finds progress */
+  watched->stalled = watched->still = watched->silent = 0;
+  watched->moves = watched->calls = UINT64_MAX; /* the first look finds progress */
   pthread_mutex_lock(&lock);
   watched->next = first;
   first = watched;
