@@ -104,9 +104,24 @@ function settings.read(arguments)
   return command, environment
 end
 
+-- The parser takes "-1" for an option: behind an option it is the value, written as "--seed=-1".
+local function join_negative(arguments)
+  local joined, only_operands = {}, false
+  for _, argument in ipairs(arguments) do
+    local option = joined[#joined]
+    if not only_operands and argument:match "^%-[%d.]" and option and option:match "^%-%-[%w-]+$" then
+      joined[#joined] = option .. "=" .. argument
+    else
+      only_operands = only_operands or argument == "--"
+      joined[#joined + 1] = argument
+    end
+  end
+  return joined
+end
+
 --- Parses the arguments of a command; what is wrong raises `invalid_argument` in one line.
 function settings.parse(parser, arguments)
-  local ok, parsed = parser:pparse(arguments)
+  local ok, parsed = parser:pparse(join_negative(arguments))
   if not ok then options.fail("invalid_argument", (parsed:gsub("\n", ", "))) end
   return parsed
 end

@@ -78,5 +78,7 @@ describe("an option table", function()
       assert.matches("^field 'ring_heap' must be a size in bytes such as 65536 or \"64KiB\", got ",
         raises("invalid_argument", open, size))
     end
+    assert.matches("got ''$", raises("invalid_argument", open, ""))
+    assert.matches("got ' '$", raises("invalid_argument", open, " "))
   end)
 end)

@@ -94,6 +94,29 @@ describe("a poor environment:", function()
     assert.equal(0, command.shell("LC_ALL=de_DE.UTF-8 " .. vector_example .. " --rtol 0.5 --timeout 10.5").status)
   end)
 
+  it("numbers in tensors and errors have a decimal point in such a locale", function()
+    local folder <close> = setmetatable({ path = command.folder() }, { __close = function(f) command.remove(f.path) end })
+    local made = command.shell(("localedef -i de_DE -f UTF-8 %s"):format(command.quote(folder.path .. "/de_DE.UTF-8")))
+    if made.status ~= 0 then pending "localedef makes no locale here" return end
+    local text = [[
+      assert(os.setlocale("de_DE.UTF-8") and ("%.1f"):format(0.5) == "0,5", "no comma")
+      local baton, tensor = require "baton", require "baton.tensor"
+      print(tensor.from({ 1.5, 0.1, 2 }, "f64"))
+      print(select(2, pcall(tensor.full, "f32", { 1.5 }, 0)))
+      print(select(2, pcall(tensor.full, "i32", { 1 }, 2.5)))
+      print(select(2, pcall(baton.worker, { config = { ring_heap = 65536.5 } })))
+      print(select(2, pcall(baton.worker, { config = { ring_heap = 2^70 } })))
+      print(select(2, pcall(baton.worker, { config = { timeout = { op = 2.5, stream = 1.5 } } })))]]
+    assert.same({ status = 0, err = "", out = [[
+f64[3] [1.5, 0.1, 2]
+invalid_argument: tensor.full: shape[1] must be an integer of 0 or more, got 1.5
+out_of_range: 2.5 does not fit i32
+invalid_argument: field 'ring_heap' must be a size in bytes such as 65536 or "64KiB", got 65536.5
+invalid_argument: field 'ring_heap' must be a size in bytes such as 65536 or "64KiB", got 1.1805916207174e+21
+invalid_argument: timeout: op must be less than stream, got 2.5 and 1.5
+]] }, command.run({ "-e", text, "-" }, { input = "", env = "LOCPATH=" .. command.quote(folder.path) }))
+  end)
+
   it("closed standard streams stay closed: no file of Baton takes their place", function()
     local failed = { status = 3, out = "", err = "baton run: io_error: standard output: Bad file descriptor\n" }
     assert.same(failed, command.shell(vector_example .. " >&-"))

@@ -306,6 +306,8 @@ describe("baton run", function()
     it("names a value that is no number", function()
       refused("invalid_argument: --rounds x: an integer of at least 1 expected", scene(), "--rounds", "x")
       refused("invalid_argument: --rtol -1: a number of at least 0 expected", scene(), "--rtol=-1")
+      refused("invalid_argument: --rtol -1: a number of at least 0 expected", scene(), "--rtol", "-1")
+      refused("invalid_argument: --seed -1: an integer of at least 0 expected", scene(), "--seed", "-1")
     end)
 
     it("names an input or output that the scene does not have", function()

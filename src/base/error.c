@@ -1,4 +1,5 @@
 #include "base/memory.h"
+#include "base/text.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -41,14 +42,14 @@ static void store(const char **slot, const char *text) {
 BATON_PRINTF(1, 0) static const char *format(const char *fmt, va_list values) {
   va_list again;
   va_copy(again, values);
-  int length = vsnprintf(NULL, 0, fmt, again);
+  int length = base_vprint(NULL, 0, fmt, again);
   va_end(again);
   if (length < 0) return no_memory;
   size_t size = (size_t)length + 1;
   if (size > ERROR_TEXT_MAX) size = ERROR_TEXT_MAX;
   char *text = base_alloc(size);
   if (!text) return no_memory;
-  vsnprintf(text, size, fmt, values);
+  base_vprint(text, size, fmt, values);
   return text;
 }
 

@@ -1,5 +1,6 @@
 #include "base/log.h"
 #include "base/atomic.h"
+#include "base/text.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -17,7 +18,7 @@ void base_log(base_log_level level, const char *fmt, ...) {
   int length = snprintf(line, sizeof line - 1, "baton: %s: ", words[level]);
   va_list values;
   va_start(values, fmt);
-  length += vsnprintf(line + length, sizeof line - 1 - (size_t)length, fmt, values);
+  length += base_vprint(line + length, sizeof line - 1 - (size_t)length, fmt, values);
   va_end(values);
   if (length > (int)sizeof line - 2) length = (int)sizeof line - 2;
   line[length++] = '\n';

@@ -1,5 +1,6 @@
 /* Arguments, option tables and named functions. */
 #include "bind/bind.h"
+#include "base/text.h"
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -72,13 +73,27 @@ const void *bind_metatable_at(lua_State *L, int index) {
   return metatable;
 }
 
+/* As Lua does it, but with a decimal point in every locale. */
+static const char *describe_number(lua_State *L, int index) {
+  char text[64];
+  if (lua_isinteger(L, index)) return luaL_tolstring(L, index, NULL);
+  base_print(text, sizeof text, LUA_NUMBER_FMT, lua_tonumber(L, index));
+  return lua_pushfstring(L, text[strspn(text, "-0123456789")] ? "%s" : "%s.0", text);
+}
+
+/* Blanks alone would not be seen. */
+static const char *describe_string(lua_State *L, int index) {
+  const char *text = lua_tostring(L, index);
+  return lua_pushfstring(L, text[strspn(text, " \t\r\n")] ? "%s" : "'%s'", text);
+}
+
 const char *bind_describe(lua_State *L, int index) {
   switch (lua_type(L, index)) {
   case LUA_TNONE:
   case LUA_TNIL: return lua_pushliteral(L, "nil");
-  case LUA_TNUMBER:
+  case LUA_TNUMBER: return describe_number(L, index);
   case LUA_TBOOLEAN: return luaL_tolstring(L, index, NULL);
-  case LUA_TSTRING: lua_pushvalue(L, index); return lua_tostring(L, -1);
+  case LUA_TSTRING: return describe_string(L, index);
   default: break;
   }
   if (luaL_getmetafield(L, index, "__name") == LUA_TSTRING) return lua_tostring(L, -1);

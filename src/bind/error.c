@@ -1,4 +1,5 @@
 /* Error objects: tables of api.md section 9, and the errors that the Lua state owns. */
+#include "base/text.h"
 #include "bind/bind.h"
 #include <stdarg.h>
 #include <string.h>
@@ -154,11 +155,11 @@ BATON_PRINTF(2, 0) static void push_format(lua_State *L, const char *fmt, va_lis
   luaL_Buffer buffer;
   va_list again;
   va_copy(again, values);
-  int length = vsnprintf(NULL, 0, fmt, again);
+  int length = base_vprint(NULL, 0, fmt, again);
   va_end(again);
   size_t size = length < 0 ? 0 : (size_t)length;
   char *text = luaL_buffinitsize(L, &buffer, size + 1);
-  vsnprintf(text, size + 1, fmt, values);
+  base_vprint(text, size + 1, fmt, values);
   luaL_pushresultsize(&buffer, size);
 }
 

@@ -1,5 +1,6 @@
 #include "chip/orchestrator.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "chip/element.h"
 #include "chip/guarded.h"
 #include "chip/submit.h"
@@ -150,7 +151,7 @@ static void call_fail(baton_orch *o, const char *fmt, va_list values) {
   chip_orchestrator *self = of(o);
   char message[1024];
   if (self->failure.code) return;
-  vsnprintf(message, sizeof message, fmt, values);
+  base_vprint(message, sizeof message, fmt, values);
   baton_error_set(&self->failure, BATON_USER_FAIL, "%s", message);
 }
 
@@ -190,7 +191,7 @@ static void leave_orchestration(const baton_args *args, int misuse, const char *
   entry_frame *frame = (entry_frame *)(uintptr_t)args;
   char message[1024];
   chip_guard_pause(&frame->self->guard);
-  vsnprintf(message, sizeof message, fmt, values);
+  base_vprint(message, sizeof message, fmt, values);
   if (!frame->self->failure.code)
     baton_error_set(&frame->self->failure, misuse ? BATON_SIGNATURE : BATON_USER_FAIL, "%s: %s",
                     baton_program_name(frame->self->bindings->program), message);

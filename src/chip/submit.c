@@ -1,5 +1,6 @@
 #include "chip/submit.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "chip/looks.h"
 #include <stdio.h>
 #include <string.h>
@@ -54,7 +55,7 @@ static baton_status refuse(const submit *s, baton_status code, uint32_t i, const
   va_list values;
   say_argument(s, i, who, sizeof who);
   va_start(values, fmt);
-  vsnprintf(message, sizeof message, fmt, values);
+  base_vprint(message, sizeof message, fmt, values);
   va_end(values);
   return baton_error_set(&s->self->failure, code, "%s: %s", who, message);
 }

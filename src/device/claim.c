@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/interrupt.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "device/claim_file.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -98,7 +99,7 @@ static baton_status refuse(const device_claim *claim, pid_t owner, double second
   if (base_interrupt_asked() != BASE_GO_ON)
     return baton_error_set(err, BATON_CANCELLED, "device %u of %s: the wait for %s was interrupted",
                            claim->id, claim->platform, process);
-  if (seconds > 0) snprintf(waited, sizeof waited, ", also after %g s", seconds);
+  if (seconds > 0) base_print(waited, sizeof waited, ", also after %g s", seconds);
   baton_error_set(err, BATON_DEVICE_BUSY, "device %u of %s is in use by %s%s", claim->id, claim->platform,
                   process, waited);
   baton_error_text(err, BATON_FIELD_HINT, "wait %s for it with wait_device, or take another device",

@@ -1,4 +1,5 @@
 /* Between storage and computing types, a block at a time. */
+#include "base/text.h"
 #include "tensor/tensor.h"
 #include <inttypes.h>
 #include <math.h>
@@ -222,8 +223,8 @@ tensor_number_text tensor_number_print(baton_number number) {
   tensor_number_text out;
   if (number.dtype == BATON_F64) {
     for (int digits = 6; digits <= 17; digits++) { /* the shortest that reads back as the same number */
-      snprintf(out.text, sizeof out.text, "%.*g", digits, number.value.f64);
-      if (strtod(out.text, NULL) == number.value.f64) break;
+      base_print(out.text, sizeof out.text, "%.*g", digits, number.value.f64);
+      if (base_number(out.text) == number.value.f64) break;
     }
     if (number.value.f64 != number.value.f64) strcpy(out.text, "nan");
   } else if (number.dtype == BATON_I64)

@@ -2,6 +2,7 @@
 #include "base/atomic.h"
 #include "base/cause.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -29,7 +30,7 @@ baton_status tensor_bad_file(baton_error *err, const char *path, const char *fmt
   char sentence[512];
   va_list values;
   va_start(values, fmt);
-  vsnprintf(sentence, sizeof sentence, fmt, values);
+  base_vprint(sentence, sizeof sentence, fmt, values);
   va_end(values);
   baton_error_set(err, BATON_BAD_FILE, "%s: %s", path, sentence);
   baton_error_text(err, BATON_FIELD_PATH, "%s", path);

@@ -1,4 +1,5 @@
 /* A tensor as text: type, shape, and a head-and-tail excerpt of its elements. */
+#include "base/text.h"
 #include "tensor/tensor.h"
 #include <inttypes.h>
 #include <stdarg.h>
@@ -17,7 +18,7 @@ BATON_PRINTF(2, 3) static void add(text_sink *sink, const char *fmt, ...) {
   char piece[256];
   va_list values;
   va_start(values, fmt);
-  int length = vsnprintf(piece, sizeof piece, fmt, values);
+  int length = base_vprint(piece, sizeof piece, fmt, values);
   va_end(values);
   for (int i = 0; i < length && i < (int)sizeof piece - 1; i++, sink->length++)
     if (sink->length + 1 < sink->size) sink->text[sink->length] = piece[i];

@@ -1,5 +1,6 @@
 #include "chip/executor/executor.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "chip/executor/call.h"
 #include <stdio.h>
 #include <string.h>
@@ -8,7 +9,7 @@ static void fail(const baton_args *args, int misuse, const char *fmt, va_list va
   chip_call *call = chip_call_of(args);
   chip_guard_pause(&call->guard);
   call->reason = misuse ? CHIP_MISUSE : CHIP_USER_FAIL;
-  vsnprintf(call->message, sizeof call->message, fmt, values);
+  base_vprint(call->message, sizeof call->message, fmt, values);
   chip_guard_leave(&call->guard);
 }
 
@@ -20,7 +21,7 @@ void chip_call_leave(chip_call *call, chip_reason reason, const char *fmt, ...) 
   chip_guard_pause(&call->guard);
   call->reason = reason;
   va_start(values, fmt);
-  vsnprintf(call->message, sizeof call->message, fmt, values);
+  base_vprint(call->message, sizeof call->message, fmt, values);
   va_end(values);
   chip_guard_leave(&call->guard);
 }

@@ -1,4 +1,5 @@
 #include "chip/program/scalar.h"
+#include "base/text.h"
 #include <float.h>
 #include <inttypes.h>
 #include <math.h>
@@ -85,7 +86,7 @@ int chip_scalar_convert(chip_value *value, uint32_t dtypes) {
 void chip_scalar_text(const chip_value *value, char text[CHIP_SCALAR_TEXT]) {
   integer whole;
   if (baton_dtype_is_float(value->dtype)) {
-    snprintf(text, CHIP_SCALAR_TEXT, "%.14g", value->scalar.f64);
+    base_print(text, CHIP_SCALAR_TEXT, "%.14g", value->scalar.f64);
     return;
   }
   (void)to_integer(value, &whole);
@@ -103,7 +104,7 @@ void chip_range_text(baton_dtype dtype, char text[CHIP_RANGE_TEXT]) {
                      : dtype == BATON_F32 ? (double)FLT_MAX
                      : dtype == BATON_F16 ? 65504
                                           : 0x1.fep127;
-    snprintf(text, CHIP_RANGE_TEXT, "magnitudes up to %.9g", largest);
+    base_print(text, CHIP_RANGE_TEXT, "magnitudes up to %.9g", largest);
   } else {
     snprintf(text, CHIP_RANGE_TEXT, "integers from %" PRId64 " to %" PRIu64, lowest(dtype), highest(dtype));
   }

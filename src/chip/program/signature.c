@@ -1,5 +1,6 @@
 #include "chip/program/signature.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "chip/program/scalar.h"
 #include <baton/tensor.h>
 #include <inttypes.h>
@@ -18,7 +19,7 @@ typedef struct description {
 BATON_PRINTF(2, 3) static void describe(description *out, const char *fmt, ...) {
   va_list values;
   va_start(values, fmt);
-  int length = vsnprintf(out->text + out->length, sizeof out->text - out->length, fmt, values);
+  int length = base_vprint(out->text + out->length, sizeof out->text - out->length, fmt, values);
   va_end(values);
   if (length > 0) out->length += (size_t)length;
   if (out->length >= sizeof out->text) out->length = sizeof out->text - 1;

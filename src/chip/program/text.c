@@ -1,5 +1,6 @@
 #include "chip/program/text.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,13 +30,13 @@ void chip_text_add_bytes(chip_text *text, const void *bytes, size_t size) {
 BATON_PRINTF(2, 0) static void add_formatted(chip_text *text, const char *fmt, va_list values) {
   va_list again;
   va_copy(again, values);
-  int length = vsnprintf(NULL, 0, fmt, again);
+  int length = base_vprint(NULL, 0, fmt, again);
   va_end(again);
   if (length < 0 || !make_room(text, (size_t)length)) {
     text->failed = 1;
     return;
   }
-  vsnprintf(text->data + text->length, (size_t)length + 1, fmt, values);
+  base_vprint(text->data + text->length, (size_t)length + 1, fmt, values);
   text->length += (size_t)length;
 }
 
