@@ -17,7 +17,8 @@ using node = tbb::flow::continue_node<tbb::flow::continue_msg>;
 class bench {
 public:
   explicit bench(const bench_case &of)
-      : of_(of), limit_(tbb::global_control::max_allowed_parallelism, of.threads), edges_(bench_edges_make(&of)) {
+      : of_(of), limit_(tbb::global_control::max_allowed_parallelism, of.threads),
+        edges_(bench_edges_make(&of)) {
     if (of_.way == BENCH_REPLAYED) build();
   }
   ~bench() { bench_edges_free(&edges_); }

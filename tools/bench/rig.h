@@ -30,7 +30,6 @@ typedef struct bench_rig {
 /* The sizes that a chip gives an engine with this window. */
 task_limits rig_limits(uint32_t threads, uint32_t window);
 
-
 /* `rig` has its name, execute, context and limits. Ends the program if there is no memory. */
 void rig_open(bench_rig *rig, bench_way way);
 void rig_close(bench_rig *rig);
