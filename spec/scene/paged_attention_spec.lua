@@ -104,6 +104,30 @@ describe("scenes/paged_attention.lua", function()
     command.remove(folder)
   end)
 
+  it("says what does not fit in files of the user, before the expected results stumble over it", function()
+    local folder = command.folder()
+    local given = scene.args(with { heads = 5, size = 24, block = 32 }, 5, {})
+    local function refused(name, changed)
+      local words = { "run", "scenes/paged_attention.lua" }
+      for _, input in ipairs { "query", "key_cache", "value_cache", "block_table", "context_lens" } do
+        local path = ("%s/%s.npy"):format(folder, input);
+        (input == name and changed or given[input]):save(path)
+        table.move({ "--input", ("%s=@%s"):format(input, path) }, 1, 2, #words + 1, words)
+      end
+      local result = command.run(words)
+      return result.status, result.out:match "FAIL  ([^\n]*)"
+    end
+    local numbers = given.block_table:clone()
+    numbers:set(1000, 1, 1)
+    local status, message = refused("block_table", numbers)
+    assert.equal(3, status)
+    assert.truthy(message:find("block_table[1, 1] is 1000, there are blocks 0 to ", 1, true), message)
+    status, message = refused("query", given.query:reshape { given.query:size(1), 1, 5, 24 })
+    assert.equal(2, status)
+    assert.truthy(message:find("argument 1 (query): f32|bf16[batch,heads,size] expected, got f32", 1, true), message)
+    command.remove(folder)
+  end)
+
   it("generates what the user does not give, to fit", function()
     local folder = command.folder()
     tensor.uniform("bf16", { 3, 4, 8 }, { seed = 1 }):save(folder .. "/query.npy")
