@@ -97,6 +97,15 @@ typedef struct baton_lane {
 
 typedef enum baton_scope_mode { BATON_SCOPE_AUTO, BATON_SCOPE_MANUAL } baton_scope_mode;
 
+/* A sub-graph that is built once. `build` submits its tasks over `args` and over what it makes itself, and hands out `nmade`
+** tensors in `made`; it may be called or not, so it does nothing else. It sees the scalars of `args` as opaque values. */
+typedef struct baton_sub_graph {
+  const char *key; /* tells it from others of the program */
+  void (*build)(baton_orch *o, const baton_arg *args, uint32_t nargs, baton_view *made, void *context);
+  void *context;
+  uint32_t nmade;
+} baton_sub_graph;
+
 /* The calls of an orchestration; orchestration.h wraps each in a function of the same name. */
 typedef struct baton_orch_calls {
   int (*kernel)(baton_orch *o, const char *name);
@@ -112,6 +121,8 @@ typedef struct baton_orch_calls {
   void (*fill)(baton_orch *o, const baton_view *view, const baton_arg *value);
   void (*scope_begin)(baton_orch *o, baton_scope_mode mode);
   void (*scope_end)(baton_orch *o);
+  baton_task (*record)(baton_orch *o, const baton_sub_graph *sub_graph, const baton_arg *args, uint32_t nargs,
+                       const baton_task_options *options, baton_view *made);
   void (*fail)(baton_orch *o, const char *fmt, va_list values);
   int (*is_failed)(baton_orch *o);
   uint32_t (*clusters)(baton_orch *o);
@@ -222,6 +233,20 @@ static inline void baton_set_f64(baton_orch *o, baton_view view, const int64_t *
 
 static inline void baton_scope_begin(baton_orch *o, baton_scope_mode mode) { o->calls->scope_begin(o, mode); }
 static inline void baton_scope_end(baton_orch *o) { o->calls->scope_end(o); }
+
+/* An argument of baton_record. */
+static inline baton_arg baton_untagged(baton_view view) { return baton_tagged(BATON_UNTAGGED, view); }
+
+/* Submits a sub-graph as one call. It is built once for each key and for arguments of the same types, shapes, strides and
+** aliasing; later calls, in later runs too, submit the same tasks over the tensors and scalars of that call. Tensors come
+** untagged (baton_untagged). Of the options, `deps` come before all of its tasks. Returns a task that is over when all of
+** them are; `made` gets the tensors that the sub-graph hands out (NULL if it has none). Sub-graphs may record others. Inside,
+** a tensor that is neither handed over nor made there, reading or storing an element, and deps on tasks from outside fail the
+** run. */
+static inline baton_task baton_record(baton_orch *o, const baton_sub_graph *sub_graph, const baton_arg *args,
+                                      uint32_t nargs, const baton_task_options *options, baton_view *made) {
+  return o->calls->record(o, sub_graph, args, nargs, options, made);
+}
 
 /* Ends the run with a message of the user's. */
 __attribute__((format(printf, 2, 3))) static inline void baton_orch_fail(baton_orch *o, const char *fmt,

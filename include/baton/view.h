@@ -22,7 +22,8 @@ typedef struct baton_view {
   uint32_t block, generation; /* runtime-owned memory: its block, and the block's use; 0: the caller's */
   uint8_t dtype;              /* baton_dtype; BATON_NO_DTYPE marks the result of a bad view operation */
   uint8_t ndim;               /* 0..8 */
-  uint16_t reserved;
+  uint16_t
+      mark; /* 1 + position of the argument of a record that it belongs to, while that is built; 0: none */
   uint32_t argument;               /* 1 + position of the program argument that it belongs to; 0: none */
   int64_t shape[BATON_MAX_DIMS];   /* elements */
   int64_t strides[BATON_MAX_DIMS]; /* elements; 0 repeats, negative runs backwards */

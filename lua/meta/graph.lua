@@ -84,6 +84,19 @@ function g.set(tensor, value, ...) end
 ---@return baton.argument
 function g.scalar(name) end
 
+---Submits the sub-graph that `fn` builds as one call. `fn` is called once for each key and for arguments of the same types,
+---shapes, strides and aliasing; later calls, in later runs too, submit the same tasks over the tensors and scalars of that
+---call. It is handed the arguments, scalars as opaque values for tasks, and may use only them and what it makes itself;
+---tensors that it returns come back from every call. `g.get`, `g.set` and deps on tasks from outside fail in it; a program
+---keeps 256 sub-graphs, `program:forget()` drops them. The task is over when all of the sub-graph is.
+---@param key string
+---@param fn fun(...): baton.device_tensor?, ...
+---@param arguments table
+---@param options? { deps: baton.task[] }
+---@return baton.task
+---@return baton.device_tensor? ...
+function g.record(key, fn, arguments, options) end
+
 ---Ends the run with `user_fail` and this message.
 ---@param message string
 function g.fail(message) end

@@ -130,6 +130,7 @@ int bind_to_scalar(lua_State *L, int index, baton_arg *out) {
   const bind_argument *argument;
   out->tag = BATON_SCALAR;
   out->view.argument = 0;
+  out->view.mark = 0;
   switch (lua_type(L, index)) {
   case LUA_TNUMBER:
     out->dtype = lua_isinteger(L, index) ? BATON_I64 : BATON_F64;

@@ -2,6 +2,7 @@
 #include "bind/graph.h"
 #include "base/atomic.h"
 #include "bind/device_tensor.h"
+#include "bind/record.h"
 #include "bind/submit.h"
 #include <string.h>
 
@@ -172,23 +173,16 @@ static int graph_scope_open(lua_State *L) {
 static int graph_unknown(lua_State *L) { /* g.NAME for what is none of its functions */
   return bind_fail(
       L, BATON_INVALID_ARGUMENT,
-      "g.%s: no such function; there are aic aiv mix dummy alloc get set scalar scope fail, and the "
-      "numbers clusters "
-      "aiv_count",
+      "g.%s: no such function; there are aic aiv mix dummy alloc get set scalar scope record fail, and the "
+      "numbers clusters aiv_count",
       bind_describe(L, 2));
 }
 
-static const luaL_Reg graph_functions[] = {{"aic", bind_graph_aic},
-                                           {"aiv", bind_graph_aiv},
-                                           {"mix", bind_graph_mix},
-                                           {"dummy", bind_graph_dummy},
-                                           {"alloc", graph_alloc},
-                                           {"get", graph_get},
-                                           {"set", graph_set},
-                                           {"scalar", graph_scalar},
-                                           {"fail", graph_fail},
-                                           {"scope", graph_scope_open},
-                                           {NULL, NULL}};
+static const luaL_Reg graph_functions[] = {
+    {"aic", bind_graph_aic},     {"aiv", bind_graph_aiv},       {"mix", bind_graph_mix},
+    {"dummy", bind_graph_dummy}, {"alloc", graph_alloc},        {"get", graph_get},
+    {"set", graph_set},          {"scalar", graph_scalar},      {"fail", graph_fail},
+    {"scope", graph_scope_open}, {"record", bind_graph_record}, {NULL, NULL}};
 
 /* Pushes `g` for the graph on top of the stack, which it replaces. */
 static void push_vocabulary(lua_State *L, const bind_graph *graph) {

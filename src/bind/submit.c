@@ -9,8 +9,8 @@ enum { OWN_ARGUMENTS = 16 };
 
 /* Tasks are integers in Lua, so that a submit makes no garbage: 8 bits of the graph's number, 24 of the slot, 32 of the
 ** generation. */
-static lua_Integer pack_task(const bind_graph *graph, baton_task task) {
-  return (lua_Integer)(graph->number << 56 | (uint64_t)task.slot << 32 | task.generation);
+void bind_push_task(lua_State *L, const bind_graph *graph, baton_task task) {
+  lua_pushinteger(L, (lua_Integer)(graph->number << 56 | (uint64_t)task.slot << 32 | task.generation));
 }
 
 static baton_task unpack_task(lua_State *L, const bind_graph *graph, int index, lua_Integer entry) {
@@ -23,8 +23,7 @@ static baton_task unpack_task(lua_State *L, const bind_graph *graph, int index, 
   return (baton_task){(uint32_t)(packed >> 32) & 0xffffff, (uint32_t)packed};
 }
 
-/* Reads field `deps` into a list that the stack keeps. */
-static void read_deps(lua_State *L, const bind_graph *graph, int table, baton_task_options *options) {
+void bind_read_deps(lua_State *L, const bind_graph *graph, int table, baton_task_options *options) {
   if (!bind_option_table(L, table, "deps")) return; /* the nil or the table stays on the stack */
   int list = lua_gettop(L);
   lua_Integer count = luaL_len(L, list);
@@ -52,7 +51,7 @@ static void read_options(lua_State *L, const bind_graph *graph, int table, const
     lua_pop(L, 1);
   }
   options->name = bind_option_string(L, table, "name", NULL);
-  read_deps(L, graph, table, options);
+  bind_read_deps(L, graph, table, options);
 }
 
 /* --- Submits ---------------------------------------------------------------------------------------------------- */
@@ -91,7 +90,7 @@ static baton_task call_submit(const graph_submit *s, const baton_arg *args) {
 static int submit(lua_State *L, const graph_submit *s, const baton_arg *args) {
   baton_task task = call_submit(s, args);
   bind_raise_failure(L, s->graph);
-  lua_pushinteger(L, pack_task(s->graph, task));
+  bind_push_task(L, s->graph, task);
   return 1;
 }
 

@@ -9,4 +9,9 @@ int bind_graph_aiv(lua_State *L);   /* g.aiv, likewise */
 int bind_graph_mix(lua_State *L);   /* g.mix({aic=, aiv0=, aiv1=}, list [, options]) */
 int bind_graph_dummy(lua_State *L); /* g.dummy(list [, options]) */
 
+void bind_push_task(lua_State *L, const bind_graph *graph, baton_task task);
+
+/* Reads field `deps` of the options at `table` into a list that the stack keeps. */
+void bind_read_deps(lua_State *L, const bind_graph *graph, int table, baton_task_options *options);
+
 #endif

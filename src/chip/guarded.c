@@ -94,6 +94,26 @@ static void call_scope_end(baton_orch *o) {
   leave_call(self);
 }
 
+/* Building the sub-graph is a stretch of the orchestration's own code inside the call. */
+static void build_guarded(baton_orch *o, const baton_arg *args, uint32_t nargs, baton_view *made,
+                          void *context) {
+  const baton_sub_graph *sub_graph = context;
+  begin_stretch((chip_orchestrator *)o);
+  sub_graph->build(o, args, nargs, made, sub_graph->context);
+  end_stretch((chip_orchestrator *)o);
+}
+
+static baton_task call_record(baton_orch *o, const baton_sub_graph *sub_graph, const baton_arg *args,
+                              uint32_t nargs, const baton_task_options *options, baton_view *made) {
+  chip_orchestrator *self = enter_call(o);
+  baton_sub_graph guarded = *sub_graph;
+  guarded.build = build_guarded;
+  guarded.context = (void *)(uintptr_t)sub_graph;
+  baton_task task = self->calls->record(o, &guarded, args, nargs, options, made);
+  leave_call(self);
+  return task;
+}
+
 static void call_fail(baton_orch *o, const char *fmt, va_list values) {
   chip_orchestrator *self = enter_call(o);
   self->calls->fail(o, fmt, values);
@@ -123,6 +143,7 @@ void chip_guarded_begin(chip_orchestrator *self, const baton_orch_calls *calls) 
                                            .fill = call_fill,
                                            .scope_begin = call_scope_begin,
                                            .scope_end = call_scope_end,
+                                           .record = call_record,
                                            .fail = call_fail,
                                            .is_failed = call_is_failed,
                                            .clusters = call_clusters,

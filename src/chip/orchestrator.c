@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "chip/element.h"
 #include "chip/guarded.h"
+#include "chip/record.h"
 #include "chip/submit.h"
 #include <setjmp.h>
 #include <stdio.h>
@@ -36,6 +37,12 @@ static baton_view call_param(baton_orch *o, const baton_args *args, uint32_t i) 
 }
 
 static const baton_task_options default_options;
+
+/* A call of baton_record. */
+typedef struct sub_graph_call {
+  const baton_sub_graph *sub_graph;
+  baton_view *made;
+} sub_graph_call;
 
 /* The kernel of that number; NULL, with a failure, if there is none. */
 static const chip_kernel *check_kernel(chip_orchestrator *self, int kernel) {
@@ -164,6 +171,30 @@ static uint32_t call_aiv_count(baton_orch *o) {
   return platform->clusters * platform->aiv_per_cluster;
 }
 
+static void build_sub_graph(chip_orchestrator *self, const baton_arg *args, uint32_t nargs, void *context) {
+  const sub_graph_call *call = context;
+  call->sub_graph->build(&self->base, args, nargs, call->made, call->sub_graph->context);
+  for (uint32_t i = 0; i < call->sub_graph->nmade; i++) chip_record_result(self, &call->made[i]);
+}
+
+static baton_task call_record(baton_orch *o, const baton_sub_graph *sub_graph, const baton_arg *args,
+                              uint32_t nargs, const baton_task_options *options, baton_view *made) {
+  sub_graph_call call = {sub_graph, made};
+  const chip_sub_graph noted = {.key = sub_graph->key, .build = build_sub_graph, .context = &call};
+  const baton_view *results;
+  uint32_t count;
+  for (uint32_t i = 0; i < sub_graph->nmade; i++) made[i] = baton_view_invalid();
+  baton_task task = chip_record_call(of(o), &noted, args, nargs, options, &results, &count);
+  if (of(o)->failure.code) return task;
+  if (count != sub_graph->nmade)
+    baton_error_set(&of(o)->failure, BATON_INVALID_ARGUMENT,
+                    "%s: record %s: hands out %u tensors, %u were asked for",
+                    baton_program_name(of(o)->bindings->program), sub_graph->key, count, sub_graph->nmade);
+  else if (count)
+    memcpy(made, results, count * sizeof *made);
+  return task;
+}
+
 static const baton_orch_calls calls = {.kernel = call_kernel,
                                        .param = call_param,
                                        .submit = call_submit,
@@ -175,6 +206,7 @@ static const baton_orch_calls calls = {.kernel = call_kernel,
                                        .fill = call_fill,
                                        .scope_begin = call_scope_begin,
                                        .scope_end = call_scope_end,
+                                       .record = call_record,
                                        .fail = call_fail,
                                        .is_failed = call_is_failed,
                                        .clusters = call_clusters,
@@ -266,6 +298,8 @@ baton_status chip_orchestrate(chip_engine *engine, const chip_bindings *bindings
   baton_status status = self.failure.code;
   if (status != BATON_OK) baton_error_copy(err, &self.failure);
   baton_error_clear(&self.failure);
+  chip_record_clear(&self);
+  base_free(self.replay_memory);
   base_free(self.values);
   base_free(self.accesses);
   base_free(items);

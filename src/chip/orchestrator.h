@@ -18,11 +18,21 @@ typedef struct chip_orchestrator {
   chip_guard guard;
   struct chip_looks
       *looks; /* what the orchestration looked at, for a graph that is kept; NULL: nobody wants to know */
+  struct chip_recorder *recorder;         /* the innermost sub-graph that is being recorded; NULL: none */
+  const baton_orch_calls *recorded_calls; /* behind those that note calls … */
+  baton_orch_calls recording_calls;       /* … and these */
+  void *replay_memory;                    /* scratch for one submit of a record */
+  size_t replay_room;
   uint32_t first_scope; /* number of the run's own scope */
   chip_value *values;   /* scratch for one submit, `room` of each */
   task_access *accesses;
   uint32_t room;
 } chip_orchestrator;
+
+/* The calls of the innermost layer that is in use: records see them, the guard of an orchestration does not. */
+static inline const baton_orch_calls *chip_orchestrator_calls(const chip_orchestrator *self) {
+  return self->calls ? self->calls : self->base.calls;
+}
 
 /* Runs the orchestration of the bindings' program over them; their run task_engine_begin has started. The
 ** failure of the orchestration goes to `err`. */

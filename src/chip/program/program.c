@@ -2,6 +2,7 @@
 #include "base/atomic.h"
 #include "base/memory.h"
 #include "chip/kept.h"
+#include "chip/record.h"
 #include "chip/program/arena.h"
 #include "chip/program/compile.h"
 #include <errno.h>
@@ -36,6 +37,7 @@ struct baton_program {
   chip_unit orchestration;
   chip_library *library;
   chip_kept kept;
+  chip_records *records;
 };
 
 /* ---- checking the options ---- */
@@ -220,7 +222,8 @@ baton_status baton_program_create(const baton_program_options *options, baton_pr
   pthread_mutex_init(&program->lock, NULL);
   chip_kept_open(&program->kept);
   program->rebuild = options->rebuild;
-  baton_status status = fill(program, options, err);
+  program->records = chip_records_open();
+  baton_status status = program->records ? fill(program, options, err) : base_out_of_memory(err, "a program");
   if (status == BATON_OK)
     *out = program;
   else
@@ -242,6 +245,7 @@ void baton_program_close(baton_program *program) {
   chip_library_close(program->library);
   chip_signature_free(program->signature);
   chip_kept_close(&program->kept);
+  chip_records_close(program->records);
   pthread_mutex_destroy(&program->lock);
   chip_arena_free(&program->arena);
   base_free(program);
@@ -296,7 +300,15 @@ struct chip_kept *chip_program_kept(baton_program *program) {
   return &program->kept;
 }
 int chip_program_keeps(const baton_program *program) { return !program->rebuild; }
-void baton_program_forget(baton_program *program) { chip_kept_forget(&program->kept); }
+struct chip_records *chip_program_records(const baton_program *program) {
+  return program->records;
+}
+
+void baton_program_forget(baton_program *program) {
+  chip_kept_forget(&program->kept);
+  chip_records_forget(program->records);
+}
+
 uint32_t chip_program_kernel_count(const baton_program *program) { return program->nkernels; }
 
 int chip_program_is_local(const baton_program *program) {

@@ -35,6 +35,8 @@ int chip_program_is_local(const baton_program *program);
 
 /* The graphs that its runs have built. Any thread. */
 struct chip_kept *chip_program_kept(baton_program *program);
+/* The sub-graphs that its runs have recorded. Any thread. */
+struct chip_records *chip_program_records(const baton_program *program);
 /* False if every run shall build its own. */
 int chip_program_keeps(const baton_program *program);
 
