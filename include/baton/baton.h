@@ -7,6 +7,7 @@
 #include <baton/memory.h>
 #include <baton/platform.h>
 #include <baton/program.h>
+#include <baton/rounds.h>
 #include <baton/tensor.h>
 #include <baton/worker.h>
 

@@ -41,6 +41,10 @@ typedef struct baton_config {
                                 orchestration on the device is left by force, then and not before; above `timeout`;
                                 0: none */
   double element_timeout; /* seconds that a get or set of an element waits for tasks; 0: no limit */
+  const char *const
+      *resident; /* rounds: names of arguments that stay on the device; one round by itself, a run, has
+                                  no use for that; not for a worker */
+  uint32_t nresident;
 } baton_config;
 
 /* How long a run took, in microseconds. */

@@ -12,6 +12,7 @@ local baton = {}
 ---@field runtime? string "host_build_graph"; default: the first that fits the program
 ---@field deadline? number seconds for a whole run; then it is cancelled and raises `timeout`
 ---@field timeout? number|baton.timeout seconds without a task that begins or ends; then kernels are left, and so is a C orchestration that makes no call: `op_timeout` (default 10)
+---@field resident? string[] rounds: arguments that go up in the first round and when rebound only, and come back, if written, then and at the end
 
 ---Seconds by what is waited for; `op` must be less than `stream`.
 ---@class baton.timeout
@@ -78,7 +79,15 @@ function worker:run(program, arguments, config) end
 ---@return baton.run
 function worker:submit(program, arguments, config) end
 
----Cancels unfinished runs, frees the buffers, drains, and closes the device. Raises what failed while draining. Closing
+---Prepares rounds: everything that a run of these arguments needs is made now, once; each round moves the arguments that
+---have to move and executes the tasks. What the list says is as for `run`.
+---@param program baton.program|baton.handle
+---@param arguments? baton.value[]|table<string, baton.value>
+---@param config? baton.config
+---@return baton.rounds
+function worker:rounds(program, arguments, config) end
+
+---Ends rounds, cancels unfinished runs, frees the buffers, drains, and closes the device. Raises what failed while draining. Closing
 ---twice is legal. Runs, buffers and handles then raise `closed`; `stats` and `dump` go on.
 function worker:close() end
 
@@ -266,6 +275,41 @@ function run:timing() end
 
 ---Gives the run back; cancels it first if it goes on. Closing twice is legal.
 function run:close() end
+
+---One program again and again. A step out of order raises `state` and changes nothing. If a step fails, its round is
+---closed without outputs, and the next `init_round` starts clean.
+---@class baton.rounds
+local rounds = {}
+
+---Opens a round: waits for what still writes its inputs and copies them to the device. `rebind` replaces arguments from
+---now on, by name or position: tensors by others of the same dtype, shape and placement, scalars by others that fit.
+---@param rebind? table<string|integer, baton.value>
+function rounds:init_round(rebind) end
+
+---Returns as soon as the device has the round. An error of the graph function is raised as it is.
+function rounds:launch() end
+
+---Waits at most `seconds` (default: until the end). True when the round ended well and outputs are back, nil if the time
+---is up; raises the error of the round.
+---@param seconds? number
+---@return true|nil
+function rounds:finalize_round(seconds) end
+
+---All three steps `count` times: yields the number and the timing of each round.
+---@param count integer
+---@return fun(): integer?, baton.timing?
+function rounds:each(count) end
+
+---Of the last round that ended; nil before the first one did.
+---@return baton.timing|nil
+function rounds:timing() end
+
+---Ends the rounds: cancels one that is in flight, copies back what is resident and was written, gives everything back.
+---Legal more than once; after a failure it may be repeated.
+function rounds:finalize() end
+
+---The same as `finalize`.
+function rounds:close() end
 
 ---A tagged argument, or a typed scalar.
 ---@class baton.argument

@@ -43,10 +43,12 @@ local function collect()
   local run = chip:submit(program, { baton.tensor.zeros("f32", { 1 }) })
   run:wait()
   local buffer, handle = chip:malloc(16), chip:register(program)
+  local rounds <close> = chip:rounds(program, { baton.tensor.zeros("f32", { 1 }) })
   return {
     baton = add_functions({}, baton), json = add_functions({}, baton.json), error_module = add_functions({}, baton.error),
     tensor = add_methods(add_functions({}, baton.tensor), baton.tensor.zeros("f32", { 1 })),
     program = add_methods({}, program), worker = add_methods({}, chip), run = add_methods({}, run), g = graph,
+    rounds = add_methods({}, rounds),
     device_tensor = device_tensor, buffer = add_methods({}, buffer), handle = add_methods({}, handle),
     child_tensor = add_methods({}, buffer:tensor("f32", { 4 })),
   }

@@ -197,24 +197,26 @@ int bind_push_arguments(lua_State *L, int index, const chip_signature *signature
   return keys;
 }
 
+void bind_to_value(lua_State *L, int index, int position, const chip_signature *signature, const char *who,
+                   baton_value *value) {
+  baton_arg scalar;
+  memset(value, 0, sizeof *value);
+  if (bind_to_scalar(L, index, &scalar)) {
+    value->dtype = scalar.dtype;
+    value->scalar.u64 = scalar.scalar.u64;
+    return;
+  }
+  value->tensor = bind_test_tensor(L, index);
+  if (value->tensor || bind_test_child(L, index, value)) return;
+  int named = signature && (uint32_t)position < signature->count;
+  bind_fail(L, BATON_SIGNATURE, "%s: argument %d%s%s%s: a host tensor or a number expected, got %s", who,
+            position + 1, named ? " (" : "", named ? signature->items[position].name : "", named ? ")" : "",
+            bind_describe(L, index));
+}
+
 void bind_to_values(lua_State *L, int first, int count, const chip_signature *signature, const char *who,
                     baton_value *values) {
-  for (int i = 0; i < count; i++) {
-    int index = first + i;
-    baton_arg scalar;
-    memset(&values[i], 0, sizeof values[i]);
-    if (bind_to_scalar(L, index, &scalar)) {
-      values[i].dtype = scalar.dtype;
-      values[i].scalar.u64 = scalar.scalar.u64;
-      continue;
-    }
-    values[i].tensor = bind_test_tensor(L, index);
-    if (values[i].tensor || bind_test_child(L, index, &values[i])) continue;
-    int named = signature && (uint32_t)i < signature->count;
-    bind_fail(L, BATON_SIGNATURE, "%s: argument %d%s%s%s: a host tensor or a number expected, got %s", who,
-              i + 1, named ? " (" : "", named ? signature->items[i].name : "", named ? ")" : "",
-              bind_describe(L, index));
-  }
+  for (int i = 0; i < count; i++) bind_to_value(L, first + i, i, signature, who, &values[i]);
 }
 
 void bind_open_arguments(lua_State *L) {

@@ -42,6 +42,10 @@ int bind_push_arguments(lua_State *L, int index, const chip_signature *signature
 /* Reads a number, a boolean or baton.scalar; false for anything else. */
 int bind_to_scalar(lua_State *L, int index, baton_arg *out);
 
+/* Reads the entry at `index`, argument `position` (from 0), as a value of a run. */
+void bind_to_value(lua_State *L, int index, int position, const chip_signature *signature, const char *who,
+                   baton_value *value);
+
 /* Reads the `count` entries from index `first` on as values of a run. `who` and `signature` as above, for messages. */
 void bind_to_values(lua_State *L, int first, int count, const chip_signature *signature, const char *who,
                     baton_value *values);

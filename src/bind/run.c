@@ -10,17 +10,7 @@ typedef struct run_userdata {
   baton_run *run; /* NULL: closed. User value 1 is the worker. */
 } run_userdata;
 
-/* A call of run or submit under way: (worker, program or handle, list [, config]). */
-typedef struct submission {
-  baton_worker *worker;
-  baton_program *program;
-  bind_program_hold *hold; /* of a program that came as a handle; NULL */
-  baton_value *values;
-  uint32_t count;
-  baton_config config;
-} submission;
-
-static void read_submission(lua_State *L, submission *s) {
+void bind_read_submission(lua_State *L, bind_submission *s) {
   lua_settop(L, 4);
   s->worker = bind_check_worker(L, 1);
   s->hold = bind_resolve_handle(L, s->worker, 2);
@@ -41,7 +31,7 @@ static void read_submission(lua_State *L, submission *s) {
   bind_to_values(L, first, count, signature, who, s->values);
 }
 
-static void push_timing(lua_State *L, const baton_timing *timing) {
+void bind_push_timing(lua_State *L, const baton_timing *timing) {
   lua_createtable(L, 0, 5);
   lua_pushnumber(L, timing->host);
   lua_setfield(L, -2, "host");
@@ -55,32 +45,31 @@ static void push_timing(lua_State *L, const baton_timing *timing) {
   lua_setfield(L, -2, "slots");
 }
 
-/* An error of the graph function is raised as it is; any other as an error object. */
-static int raise_outcome(lua_State *L, const bind_build *build, baton_error *err) {
+int bind_raise_outcome(lua_State *L, const bind_build *build, baton_error *err) {
   if (!build->raised) return bind_raise(L, err);
   lua_pushvalue(L, build->raised);
   return lua_error(L);
 }
 
 static int worker_run(lua_State *L) { /* worker:run(program, arguments [, config]) -> timing */
-  submission s;
+  bind_submission s;
   bind_build build;
   baton_timing timing;
-  read_submission(L, &s);
+  bind_read_submission(L, &s);
   baton_error *err = bind_push_error(L); /* not the shared one: the graph function may use that */
   bind_graph_call *before = bind_build_enter(L, &build, 2);
   baton_status status = baton_worker_run(s.worker, s.program, s.values, s.count, &s.config, &timing, err);
   bind_build_leave(before);
   bind_program_release(s.hold);
-  if (status != BATON_OK) return raise_outcome(L, &build, err);
-  push_timing(L, &timing);
+  if (status != BATON_OK) return bind_raise_outcome(L, &build, err);
+  bind_push_timing(L, &timing);
   return 1;
 }
 
 static int worker_submit(lua_State *L) { /* worker:submit(program, arguments [, config]) -> run */
-  submission s;
+  bind_submission s;
   bind_build build;
-  read_submission(L, &s);
+  bind_read_submission(L, &s);
   run_userdata *userdata = lua_newuserdatauv(L, sizeof *userdata, 1);
   int run = lua_gettop(L);
   userdata->run = NULL;
@@ -93,7 +82,7 @@ static int worker_submit(lua_State *L) { /* worker:submit(program, arguments [, 
       baton_worker_submit(s.worker, s.program, s.values, s.count, &s.config, &userdata->run, err);
   bind_build_leave(before);
   bind_program_release(s.hold);
-  if (status != BATON_OK) return raise_outcome(L, &build, err);
+  if (status != BATON_OK) return bind_raise_outcome(L, &build, err);
   lua_pushvalue(L, run);
   return 1;
 }
@@ -135,7 +124,7 @@ static int run_timing(lua_State *L) { /* nil while it goes on */
   baton_run *run = check_run(L);
   if (!baton_run_done(run)) return 0;
   baton_timing timing = baton_run_timing(run);
-  push_timing(L, &timing);
+  bind_push_timing(L, &timing);
   return 1;
 }
 

@@ -60,11 +60,26 @@ static void read_timeouts(lua_State *L, int table, baton_config *config) {
   lua_pop(L, 1);
 }
 
+/* A list of names, at the top of the stack. */
+static void read_resident(lua_State *L, int list, baton_config *config) {
+  uint32_t count = (uint32_t)lua_rawlen(L, list);
+  const char **names = lua_newuserdatauv(L, count * sizeof *names + 1, 0);
+  for (uint32_t i = 0; i < count; i++) {
+    if (lua_rawgeti(L, list, i + 1) != LUA_TSTRING)
+      bind_fail(L, BATON_INVALID_ARGUMENT, "resident: entry %d must be a string, got %s", (int)i + 1,
+                bind_describe(L, -1));
+    names[i] = lua_tostring(L, -1);
+    lua_pop(L, 1);
+  }
+  config->resident = names;
+  config->nresident = count;
+}
+
 void bind_read_config(lua_State *L, int table, baton_config *config) {
   static const char *const names[] = {
       "ring_task_window", "ring_heap", "ring_dep_pool", "runtime",       "deadline", "timeout",
       "aicpu_threads",    "resident",  "trace",         "output_prefix", NULL};
-  static const char *const later[] = {"aicpu_threads", "resident", "trace", "output_prefix", NULL};
+  static const char *const later[] = {"aicpu_threads", "trace", "output_prefix", NULL};
   memset(config, 0, sizeof *config);
   if (lua_isnoneornil(L, table)) return;
   table = lua_absindex(L, table);
@@ -76,6 +91,7 @@ void bind_read_config(lua_State *L, int table, baton_config *config) {
   config->runtime = bind_option_string(L, table, "runtime", NULL);
   config->deadline = bind_option_number(L, table, "deadline", 0, 1e9, 0);
   read_timeouts(L, table, config);
+  if (bind_option_table(L, table, "resident")) read_resident(L, lua_gettop(L), config);
 }
 
 /* A variable of the environment; NULL also for an empty one. */
@@ -341,6 +357,7 @@ void bind_open_worker(lua_State *L) {
   static const luaL_Reg events[] = {
       {"__close", worker_end}, {"__gc", worker_collect}, {"__tostring", worker_tostring}, {NULL, NULL}};
   bind_open_runs(L);
+  bind_open_rounds(L);
   bind_open_buffers(L);
   bind_open_handles(L);
   luaL_newmetatable(L, worker_class);
@@ -348,6 +365,7 @@ void bind_open_worker(lua_State *L) {
   lua_newtable(L);
   bind_functions(L, "worker", methods);
   bind_functions(L, "worker", bind_run_methods);
+  bind_functions(L, "worker", bind_rounds_methods);
   bind_functions(L, "worker", bind_buffer_methods);
   bind_functions(L, "worker", bind_handle_methods);
   lua_pushcclosure(L, worker_index, 1);

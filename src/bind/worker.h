@@ -2,22 +2,23 @@
 #ifndef BIND_WORKER_H
 #define BIND_WORKER_H
 
-#include "bind/bind.h"
+#include "bind/graph.h"
 #include <baton/buffer.h>
 
 /* The worker at `arg`, closed or not; raises `invalid_argument` for what is none. */
 baton_worker *bind_check_worker(lua_State *L, int arg);
 
-/* Reads a config; its texts live as long as the table. */
+/* Reads a config; its texts live as long as the table and what this leaves on the stack. */
 void bind_read_config(lua_State *L, int table, baton_config *config);
 
 /* Pushes "file:line" of the Lua code that called the running function; NULL, with nothing pushed, if it is
 ** none. */
 const char *bind_push_place(lua_State *L);
 
-/* Methods of workers, and the classes that go with them: run.c, buffer.c, handle.c. */
-extern const luaL_Reg bind_run_methods[], bind_buffer_methods[], bind_handle_methods[];
+/* Methods of workers, and the classes that go with them: run.c, rounds.c, buffer.c, handle.c. */
+extern const luaL_Reg bind_run_methods[], bind_rounds_methods[], bind_buffer_methods[], bind_handle_methods[];
 void bind_open_runs(lua_State *L);
+void bind_open_rounds(lua_State *L);
 void bind_open_buffers(lua_State *L);
 void bind_open_handles(lua_State *L);
 
@@ -34,5 +35,23 @@ typedef struct bind_program_hold {
 ** pushes a hold of the program, and returns it. NULL, with nothing pushed, for what is no handle. */
 bind_program_hold *bind_resolve_handle(lua_State *L, baton_worker *worker, int index);
 void bind_program_release(bind_program_hold *hold);
+
+/* A call under way: (worker, program or handle, list [, config]). */
+typedef struct bind_submission {
+  baton_worker *worker;
+  baton_program *program;
+  bind_program_hold *hold; /* of a program that came as a handle; NULL */
+  baton_value *values;
+  uint32_t count;
+  baton_config config;
+} bind_submission;
+
+/* Reads it from indices 1 to 4; what it points to lives as long as the stack. A handle is replaced by its program. */
+void bind_read_submission(lua_State *L, bind_submission *s);
+
+/* Raises an error of the graph function as it is, any other as an error object. */
+int bind_raise_outcome(lua_State *L, const bind_build *build, baton_error *err);
+
+void bind_push_timing(lua_State *L, const baton_timing *timing);
 
 #endif

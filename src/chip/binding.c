@@ -5,10 +5,10 @@
 #include "tensor/storage.h"
 #include <string.h>
 
-enum { UNDEFINED_BYTE = 0xA5 };
-
-static int is_written(const chip_binding *binding) { return binding->direction != BATON_IN; }
-static int is_read(const chip_binding *binding) { return binding->direction != BATON_OUT; }
+/* True if the end of the run writes the host tensor. */
+static int comes_back(const chip_binding *binding) {
+  return chip_binding_written(binding) && !binding->resident;
+}
 
 /* --- Overlap -------------------------------------------------------------------------------------------- */
 
@@ -36,22 +36,22 @@ static int share_device(const chip_binding *a, const chip_binding *b) {
 int chip_bindings_conflict(const chip_bindings *earlier, const chip_bindings *later) {
   for (uint32_t i = 0; i < earlier->count; i++)
     for (uint32_t j = 0; j < later->count; j++)
-      if ((is_written(&earlier->items[i]) || is_written(&later->items[j])) &&
+      if ((comes_back(&earlier->items[i]) || comes_back(&later->items[j])) &&
           share_host(&earlier->items[i], &later->items[j]))
         return 1;
   return 0;
 }
 
 static int clash(const chip_binding *a, const chip_binding *b) {
-  return (is_written(a) || is_written(b)) && (share_host(a, b) || share_device(a, b));
+  return (chip_binding_written(a) || chip_binding_written(b)) && (share_host(a, b) || share_device(a, b));
 }
 
-static baton_status check_overlap(const chip_bindings *bindings, baton_error *err) {
+baton_status chip_bindings_check_overlap(const chip_bindings *bindings, baton_error *err) {
   const chip_signature *signature = chip_program_signature(bindings->program);
   for (uint32_t i = 0; i < bindings->count; i++)
     for (uint32_t j = i + 1; j < bindings->count; j++) {
       if (!clash(&bindings->items[i], &bindings->items[j])) continue;
-      uint32_t written = is_written(&bindings->items[j]) ? j : i;
+      uint32_t written = chip_binding_written(&bindings->items[j]) ? j : i;
       if (!signature)
         return baton_error_set(err, BATON_SIGNATURE,
                                "%s: arguments %u and %u overlap, and argument %u is written",
@@ -66,8 +66,8 @@ static baton_status check_overlap(const chip_bindings *bindings, baton_error *er
 
 /* --- Holding -------------------------------------------------------------------------------------------- */
 
-/* Puts "gemm: argument 2 (B): " in front of a failure. */
-static baton_status blame(const chip_bindings *bindings, uint32_t i, baton_status status, baton_error *err) {
+baton_status chip_bindings_blame(const chip_bindings *bindings, uint32_t i, baton_status status,
+                                 baton_error *err) {
   const chip_signature *signature = chip_program_signature(bindings->program);
   const char *program = baton_program_name(bindings->program);
   if (status != BATON_OK && signature && i < signature->count)
@@ -111,8 +111,8 @@ static baton_status hold_tensor(chip_binding *binding, baton_tensor *tensor, bat
 
 /* The view of child memory as it is. Its binding begins at its own first byte, so that two views of one
 ** buffer are two pieces of memory: they share no byte that is written. */
-static baton_status hold_child(chip_binding *binding, const baton_value *value, const baton_worker *worker,
-                               baton_error *err) {
+baton_status chip_binding_hold_child(chip_binding *binding, const baton_value *value,
+                                     const baton_worker *worker, baton_error *err) {
   uint64_t first, bytes;
   if (!value->view) return baton_error_set(err, BATON_INVALID_ARGUMENT, "a buffer without a view of it");
   BATON_TRY(chip_buffer_use(value->buffer, worker, err));
@@ -140,7 +140,7 @@ static baton_status hold(chip_binding *binding, const baton_value *value, const 
   binding->argument.view = &binding->view;
   binding->argument.dtype = binding->view.dtype;
   binding->argument.contiguous = (uint8_t)baton_view_contiguous(&binding->view);
-  binding->argument.written = (uint8_t)is_written(binding);
+  binding->argument.written = (uint8_t)chip_binding_written(binding);
   return BATON_OK;
 }
 
@@ -152,13 +152,14 @@ static baton_status hold_all(chip_bindings *bindings, const baton_worker *worker
   chip_binding *items = bindings->items;
   for (uint32_t i = 0; i < bindings->count; i++)
     if (!values[i].tensor && values[i].buffer)
-      BATON_TRY(blame(bindings, i, hold_child(&items[i], &values[i], worker, err), err));
+      BATON_TRY(
+          chip_bindings_blame(bindings, i, chip_binding_hold_child(&items[i], &values[i], worker, err), err));
   BATON_TRY(check_values(bindings->program, values, checked, bindings->count, err));
   for (uint32_t i = 0; i < bindings->count; i++) {
     items[i].direction = signature ? signature->items[i].direction : BATON_IN_OUT;
-    BATON_TRY(blame(bindings, i, hold(&items[i], &values[i], &checked[i], i, err), err));
+    BATON_TRY(chip_bindings_blame(bindings, i, hold(&items[i], &values[i], &checked[i], i, err), err));
   }
-  return check_overlap(bindings, err);
+  return chip_bindings_check_overlap(bindings, err);
 }
 
 baton_status chip_bindings_open(chip_bindings *bindings, const baton_worker *worker,
@@ -180,14 +181,14 @@ void chip_bindings_begin(chip_bindings *bindings) {
   bindings->in_use = 1;
   for (uint32_t i = 0; i < bindings->count; i++) {
     const chip_binding *binding = &bindings->items[i];
-    if (binding->tensor) tensor_use_begin(tensor_storage_of(binding->tensor), is_written(binding));
+    if (binding->tensor) tensor_use_begin(tensor_storage_of(binding->tensor), comes_back(binding));
   }
 }
 
 void chip_bindings_end(chip_bindings *bindings, const baton_error *failure) {
   for (uint32_t i = 0; i < bindings->count && bindings->in_use; i++) {
     const chip_binding *binding = &bindings->items[i];
-    if (binding->tensor) tensor_use_end(tensor_storage_of(binding->tensor), is_written(binding), failure);
+    if (binding->tensor) tensor_use_end(tensor_storage_of(binding->tensor), comes_back(binding), failure);
   }
   bindings->in_use = 0;
 }
@@ -195,8 +196,9 @@ void chip_bindings_end(chip_bindings *bindings, const baton_error *failure) {
 baton_status chip_bindings_check_inputs(const chip_bindings *bindings, baton_error *err) {
   for (uint32_t i = 0; i < bindings->count; i++) {
     const chip_binding *binding = &bindings->items[i];
-    if (!binding->tensor || !is_read(binding)) continue;
-    BATON_TRY(blame(bindings, i, tensor_take_failure(tensor_storage_of(binding->tensor), err), err));
+    if (!binding->tensor || !chip_binding_read(binding)) continue;
+    BATON_TRY(
+        chip_bindings_blame(bindings, i, tensor_take_failure(tensor_storage_of(binding->tensor), err), err));
   }
   return BATON_OK;
 }
@@ -204,7 +206,7 @@ baton_status chip_bindings_check_inputs(const chip_bindings *bindings, baton_err
 void chip_bindings_tell(const chip_bindings *bindings) {
   for (uint32_t i = 0; i < bindings->count; i++) {
     const chip_binding *binding = &bindings->items[i];
-    if (binding->tensor && is_written(binding))
+    if (binding->tensor && comes_back(binding))
       (void)tensor_take_failure(tensor_storage_of(binding->tensor), NULL);
   }
 }
@@ -212,7 +214,7 @@ void chip_bindings_tell(const chip_bindings *bindings) {
 int chip_bindings_told(const chip_bindings *bindings) {
   for (uint32_t i = 0; i < bindings->count; i++) {
     const chip_binding *binding = &bindings->items[i];
-    if (binding->tensor && is_written(binding) && !tensor_untold(tensor_storage_of(binding->tensor)))
+    if (binding->tensor && comes_back(binding) && !tensor_untold(tensor_storage_of(binding->tensor)))
       return 1;
   }
   return 0;
@@ -222,84 +224,6 @@ int chip_bindings_use(const chip_bindings *bindings, const tensor_storage *stora
   for (uint32_t i = 0; i < bindings->count && bindings->in_use; i++)
     if (bindings->items[i].tensor && tensor_storage_of(bindings->items[i].tensor) == storage) return 1;
   return 0;
-}
-
-/* The elements of a host view as a tensor that nobody waits for: the run itself counts as a user of its
-** own one. */
-static baton_status alias_host(const baton_view *host, baton_tensor **out, baton_error *err) {
-  task_region region;
-  baton_tensor *whole;
-  region_of(host, &region);
-  int64_t size = (int64_t)baton_dtype_size((baton_dtype)host->dtype);
-  int64_t count = (int64_t)(task_region_end(&region) - region.offset) / size;
-  *out = NULL;
-  BATON_TRY(
-      baton_tensor_wrap((void *)(uintptr_t)region.offset, (baton_dtype)host->dtype, 1, &count, &whole, err));
-  baton_status status = baton_tensor_from_view(whole, host, out, err);
-  baton_tensor_close(whole);
-  return status;
-}
-
-/* --- Copies --------------------------------------------------------------------------------------------- */
-
-static baton_status copy_in(device *dev, const chip_binding *binding, baton_error *err) {
-  const baton_view *host = baton_tensor_view(binding->tensor);
-  if (baton_view_contiguous(host))
-    return device_copy_in(dev, binding->address, host->data, binding->bytes, err);
-  baton_tensor *alias, *packed;
-  BATON_TRY(alias_host(host, &alias, err));
-  baton_status status = baton_tensor_clone(alias, &packed, err);
-  baton_tensor_close(alias);
-  if (status != BATON_OK) return status;
-  status = device_copy_in(dev, binding->address, baton_tensor_view(packed)->data, binding->bytes, err);
-  baton_tensor_close(packed);
-  return status;
-}
-
-static baton_status copy_out(device *dev, const chip_binding *binding, baton_error *err) {
-  const baton_view *host = baton_tensor_view(binding->tensor);
-  if (baton_view_contiguous(host))
-    return device_copy_out(dev, binding->address, host->data, binding->bytes, err);
-  baton_tensor *alias, *packed;
-  BATON_TRY(baton_tensor_empty((baton_dtype)host->dtype, host->ndim, host->shape, &packed, err));
-  baton_status status = alias_host(host, &alias, err);
-  if (status == BATON_OK) {
-    status = device_copy_out(dev, binding->address, baton_tensor_view(packed)->data, binding->bytes, err);
-    if (status == BATON_OK) status = baton_tensor_copy(alias, packed, err);
-    baton_tensor_close(alias);
-  }
-  baton_tensor_close(packed);
-  return status;
-}
-
-static baton_status place(device *dev, chip_binding *binding, baton_error *err) {
-  void *bytes;
-  BATON_TRY(device_alloc(dev, binding->bytes, &binding->address, err));
-  BATON_TRY(device_translate(dev, binding->address, binding->bytes, &bytes, err));
-  binding->kernel_bytes = bytes;
-  binding->view.base = binding->address;
-  binding->view.data = (void *)(uintptr_t)binding->address;
-  binding->argument.value.data = binding->view.data;
-  if (is_read(binding)) return copy_in(dev, binding, err);
-  return device_fill(dev, binding->address, UNDEFINED_BYTE, binding->bytes, err);
-}
-
-baton_status chip_bindings_upload(chip_bindings *bindings, baton_error *err) {
-  for (uint32_t i = 0; i < bindings->count; i++) {
-    chip_binding *binding = &bindings->items[i];
-    if (!binding->tensor || !binding->bytes) continue;
-    BATON_TRY(blame(bindings, i, place(bindings->dev, binding, err), err));
-  }
-  return BATON_OK;
-}
-
-baton_status chip_bindings_download(chip_bindings *bindings, baton_error *err) {
-  for (uint32_t i = 0; i < bindings->count; i++) {
-    const chip_binding *binding = &bindings->items[i];
-    if (!binding->tensor || !binding->bytes || !is_written(binding)) continue;
-    BATON_TRY(blame(bindings, i, copy_out(bindings->dev, binding, err), err));
-  }
-  return BATON_OK;
 }
 
 void chip_bindings_unload(chip_bindings *bindings) {

@@ -13,6 +13,10 @@ baton_config chip_config_merge(const baton_config *base, const baton_config *ove
   if (over->timeout != 0) config.timeout = over->timeout;
   if (over->stream_timeout != 0) config.stream_timeout = over->stream_timeout;
   if (over->element_timeout != 0) config.element_timeout = over->element_timeout;
+  if (over->resident) {
+    config.resident = over->resident;
+    config.nresident = over->nresident;
+  }
   return config;
 }
 

@@ -21,6 +21,7 @@ struct chip_kept_graph {
   uint32_t patch_count, patch_room;
   char **argument_bytes; /* what the patches hold now */
   char *heap_bytes;
+  uint64_t forgets; /* of the program when this was listed */
   int in_use, listed;
   chip_kept_graph *next;
 };
@@ -50,6 +51,7 @@ static void unlist(chip_kept *kept, chip_kept_graph **link) {
 
 void chip_kept_forget(chip_kept *kept) {
   pthread_mutex_lock(&kept->lock);
+  kept->forgets++;
   while (kept->graphs) unlist(kept, &kept->graphs);
   pthread_mutex_unlock(&kept->lock);
 }
@@ -92,6 +94,12 @@ static baton_status patch_scalar(const chip_patch *patch, const chip_bindings *b
                          baton_program_name(bindings->program), patch->item->argument, text, range);
 }
 
+/* Some patches may point elsewhere by now: the next fit moves all of them. */
+static void forget_addresses(chip_kept_graph *graph, const chip_bindings *bindings) {
+  graph->heap_bytes = NULL;
+  for (uint32_t i = 0; i < bindings->count; i++) graph->argument_bytes[i] = NULL;
+}
+
 static baton_status fit(chip_kept_graph *graph, const chip_engine *engine, const chip_bindings *bindings,
                         baton_error *err) {
   int heap_moved = graph->heap_bytes != engine->heap_bytes;
@@ -99,8 +107,12 @@ static baton_status fit(chip_kept_graph *graph, const chip_engine *engine, const
     const chip_patch *patch = &graph->patches[i];
     uint32_t argument = patch->item->argument;
     if (!patch->item->view) {
-      BATON_TRY(patch_scalar(patch, bindings, err));
-    } else if (!argument) {
+      baton_status status = patch_scalar(patch, bindings, err);
+      if (status == BATON_OK) continue;
+      forget_addresses(graph, bindings);
+      return status;
+    }
+    if (!argument) {
       if (heap_moved) point(patch, engine->heap_bytes);
     } else if (graph->argument_bytes[argument - 1] != bindings->items[argument - 1].kernel_bytes) {
       point(patch, bindings->items[argument - 1].kernel_bytes);
@@ -140,6 +152,16 @@ baton_status chip_kept_take(chip_kept *kept, const chip_engine *engine, const ch
   chip_kept_give(kept, *out);
   *out = NULL;
   return status;
+}
+
+baton_status chip_kept_take_again(chip_kept *kept, chip_kept_graph *graph, const chip_engine *engine,
+                                  const chip_bindings *bindings, int *same, baton_error *err) {
+  pthread_mutex_lock(&kept->lock);
+  *same = graph->forgets == kept->forgets && chip_looks_same(&graph->looks, bindings);
+  pthread_mutex_unlock(&kept->lock);
+  if (!*same) return BATON_OK;
+  chip_looks_replay(&graph->looks, bindings);
+  return fit(graph, engine, bindings, err);
 }
 
 /* --- Capturing -------------------------------------------------------------------------------------------------- */
@@ -192,6 +214,7 @@ static void *align(void *memory) {
 static void list_graph(chip_kept *kept, chip_kept_graph *graph) {
   pthread_mutex_lock(&kept->lock);
   graph->listed = 1;
+  graph->forgets = kept->forgets;
   graph->next = kept->graphs;
   kept->graphs = graph;
   if (++kept->count > CHIP_KEPT_GRAPHS) {

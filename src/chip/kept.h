@@ -18,6 +18,7 @@ typedef struct chip_kept {
   pthread_mutex_t lock;
   chip_kept_graph *graphs; /* the latest used first */
   uint32_t count;
+  uint64_t forgets; /* how often all were dropped */
 } chip_kept;
 
 void chip_kept_open(chip_kept *kept);
@@ -32,6 +33,12 @@ void chip_kept_forget(chip_kept *kept);
 BATON_MUST_CHECK baton_status chip_kept_take(chip_kept *kept, const chip_engine *engine,
                                              const chip_bindings *bindings, chip_kept_graph **out,
                                              baton_error *err);
+
+/* For a graph that is taken already: *same says whether building over these arguments would look at the same, and nobody
+** has dropped the graphs of the program since; then it is fitted to them like a graph that is taken. */
+BATON_MUST_CHECK baton_status chip_kept_take_again(chip_kept *kept, chip_kept_graph *graph,
+                                                   const chip_engine *engine, const chip_bindings *bindings,
+                                                   int *same, baton_error *err);
 
 /* Captures the held run of `engine`, taken for this run. Takes over `looks`, also on failure. With `keep` 0 it does not
 ** go into the list. */

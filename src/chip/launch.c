@@ -1,4 +1,5 @@
 /* From a call of run or submit to the end of the run. */
+#include "chip/launch.h"
 #include "base/clock.h"
 #include "base/futex.h"
 #include "base/memory.h"
@@ -54,8 +55,7 @@ static baton_run *find_conflict(baton_run *run) {
   return other;
 }
 
-/* A run that touches host memory of an unfinished one waits for it: its inputs are taken now, not later.
-** Inputs that a failed run should have written are refused. */
+/* A run that touches host memory of an unfinished one waits for it: its inputs are taken now, not later. */
 static baton_status await_conflicts(baton_run *run, baton_error *err) {
   baton_run *other;
   while ((other = find_conflict(run)) != NULL) {
@@ -66,9 +66,18 @@ static baton_status await_conflicts(baton_run *run, baton_error *err) {
     chip_run_release(other);
     if (status != BATON_OK) return status;
   }
-  BATON_TRY(chip_bindings_check_inputs(&run->bindings, err));
+  return BATON_OK;
+}
+
+baton_status chip_launch_claim(baton_run *run, baton_error *err) {
+  BATON_TRY(await_conflicts(run, err));
   chip_bindings_begin(&run->bindings);
   return BATON_OK;
+}
+
+void chip_launch_drop(baton_run *run) {
+  end_pending(run);
+  chip_run_end(run);
 }
 
 /* --- The end -------------------------------------------------------------------------------------------- */
@@ -82,17 +91,18 @@ static void report_failure(void *context, const baton_error *failure) {
 }
 static void first_failure(void *context, baton_error *out) { chip_run_failure(context, out); }
 
-/* A cancellation that comes now comes too late. */
-static void refuse_cancellation(baton_run *run) {
+/* A cancellation that comes now comes too late. Says whether what the run has is to stay. */
+static int refuse_cancellation(baton_run *run) {
   pthread_mutex_lock(&run->worker->lock);
   run->settled = 1;
+  int stays = run->stays;
   pthread_mutex_unlock(&run->worker->lock);
+  return stays;
 }
 
 /* The first cause wins; a run that was cancelled before anything failed says so. */
 static void settle(baton_run *run) {
   baton_error failure = {0};
-  refuse_cancellation(run);
   if (!run->failure.code && atomic_load_explicit(&run->cancelled, memory_order_relaxed)) {
     baton_error_set(&failure, BATON_CANCELLED, "%s: the run was cancelled", baton_program_name(run->program));
     chip_run_fail(run, &failure);
@@ -102,17 +112,26 @@ static void settle(baton_run *run) {
   baton_error_clear(&failure);
 }
 
-/* Out of the list of the worker; the engine is the run's no more. */
+/* Out of the list of the worker. */
 static void forget_run(baton_worker *worker, baton_run *run, const task_counts *counts) {
-  chip_engine *engine = run->engine;
   pthread_mutex_lock(&worker->lock);
   baton_run **link = &worker->unfinished;
   while (*link && *link != run) link = &(*link)->next;
   if (*link) *link = run->next;
   chip_stats_add(worker, run, counts);
-  run->engine = NULL;
   pthread_mutex_unlock(&worker->lock);
-  chip_worker_give_engine(worker, engine);
+}
+
+static void give_engine(baton_run *run) {
+  chip_engine *engine = run->engine;
+  run->engine = NULL;
+  if (engine) chip_worker_give_engine(run->worker, engine);
+}
+
+void chip_launch_release(baton_run *run) {
+  if (run->runtime->finish) run->runtime->finish(run);
+  chip_bindings_unload(&run->bindings);
+  give_engine(run);
 }
 
 /* On the device, after the last lane: copies back, gives everything back, ends the run. */
@@ -129,13 +148,14 @@ static void finish_run(void *context, baton_status status) {
     base_futex_wake(&run->turn, 1);
     (void)task_engine_finish(run->engine->tasks); /* never begun: its tasks end unrun */
   }
+  int stays = refuse_cancellation(run);
   settle(run);
   end_pending(run);
-  chip_bindings_unload(&run->bindings);
-  if (!run->failure.code) chip_bindings_close(&run->bindings);
+  if (!stays) chip_bindings_unload(&run->bindings);
+  if (!stays && !run->failure.code) chip_bindings_close(&run->bindings);
   run->timing.host = (double)(base_now() - run->begun) / 1e3;
   forget_run(run->worker, run, &counts);
-  if (run->runtime->finish) run->runtime->finish(run);
+  if (!stays) chip_launch_release(run);
   chip_run_end(run);
   chip_run_release(run);
 }
@@ -153,24 +173,21 @@ static void execute_lane(void *context, uint32_t lane) {
   chip_inside_end(&frame);
 }
 
-static baton_status prepare(baton_run *run, const baton_value *values, uint32_t nvalues,
-                            const baton_config *config, baton_error *err) {
-  baton_worker *worker = run->worker;
+baton_status chip_launch_place(baton_run *run, baton_error *err) {
+  BATON_TRY(chip_worker_take_engine(run->worker, &run->sizes, &run->engine, err));
+  return chip_bindings_place(&run->bindings, err);
+}
+
+static baton_status prepare(baton_run *run, baton_error *err) {
   chip_inside frame;
-  BATON_TRY(chip_bindings_open(&run->bindings, worker, run->program, values, nvalues, err));
-  BATON_TRY(await_conflicts(run, err));
-  chip_sizes sizes = sizes_of(worker, config, run->runtime);
-  BATON_TRY(chip_worker_take_engine(worker, &sizes, &run->engine, err));
-  chip_times times = chip_config_times(config);
   chip_engine_begin(run->engine,
                     &(chip_failures){.context = run, .report = report_failure, .first = first_failure},
-                    &times);
+                    &run->times);
   int64_t begin = base_now();
-  BATON_TRY(chip_bindings_upload(&run->bindings, err));
   chip_inside_begin(&frame, run);
   baton_status status = run->runtime->prepare(run, err);
   chip_inside_end(&frame);
-  run->timing.orchestration = (double)(base_now() - begin) / 1e3;
+  run->timing.orchestration += (double)(base_now() - begin) / 1e3;
   return status;
 }
 
@@ -202,7 +219,6 @@ static baton_status launch(baton_worker *worker, baton_run *run, baton_error *er
   if (status == BATON_OK) return BATON_OK;
   task_engine_cancel(run->engine->tasks);
   (void)task_engine_finish(run->engine->tasks);
-  if (run->runtime->finish) run->runtime->finish(run);
   return status;
 }
 
@@ -218,29 +234,62 @@ static baton_status build(baton_run *run, baton_error *err) {
   return status;
 }
 
-/* The caller is inside the worker. */
-static baton_status submit(baton_worker *worker, baton_program *program, const baton_value *values,
-                           uint32_t nvalues, const baton_config *config, baton_run **out, baton_error *err) {
+baton_status chip_launch_start(baton_run *run, baton_error *err) {
+  BATON_TRY(prepare(run, err));
+  BATON_TRY(launch(run->worker, run, err));
+  return build(run, err);
+}
+
+baton_status chip_launch_open(baton_worker *worker, baton_program *program, const baton_value *values,
+                              uint32_t nvalues, const baton_config *config, baton_run **out,
+                              baton_error *err) {
   const chip_runtime *runtime;
   baton_run *run;
+  *out = NULL;
   BATON_TRY(chip_config_check(config, err));
   BATON_TRY(baton_program_compile(program, err));
   BATON_TRY(chip_runtime_find(config->runtime, program, &runtime, err));
   BATON_TRY(chip_run_create(worker, program, &run, err));
   run->runtime = runtime;
+  run->sizes = sizes_of(worker, config, runtime);
+  run->times = chip_config_times(config);
   pthread_mutex_lock(&worker->lock);
   chip_registry_upload(&worker->registry, program);
   pthread_mutex_unlock(&worker->lock);
-  baton_status status = prepare(run, values, nvalues, config, err);
-  if (status == BATON_OK) status = launch(worker, run, err);
-  if (status == BATON_OK && (status = build(run, err)) == BATON_OK) {
+  baton_status status = chip_bindings_open(&run->bindings, worker, program, values, nvalues, err);
+  if (status == BATON_OK)
+    *out = run;
+  else
+    chip_run_release(run);
+  return status;
+}
+
+/* Inputs that a failed run should have written are refused. */
+static baton_status take_inputs(baton_run *run, baton_error *err) {
+  BATON_TRY(await_conflicts(run, err));
+  BATON_TRY(chip_bindings_check_inputs(&run->bindings, err));
+  chip_bindings_begin(&run->bindings);
+  BATON_TRY(chip_launch_place(run, err));
+  int64_t begin = base_now();
+  baton_status status = chip_bindings_upload(&run->bindings, err);
+  run->timing.orchestration = (double)(base_now() - begin) / 1e3;
+  return status;
+}
+
+/* The caller is inside the worker. */
+static baton_status submit(baton_worker *worker, baton_program *program, const baton_value *values,
+                           uint32_t nvalues, const baton_config *config, baton_run **out, baton_error *err) {
+  baton_run *run;
+  BATON_TRY(chip_launch_open(worker, program, values, nvalues, config, &run, err));
+  baton_status status = take_inputs(run, err);
+  if (status == BATON_OK) status = chip_launch_start(run, err);
+  if (status == BATON_OK) {
     *out = run;
     return BATON_OK;
   }
-  end_pending(run);
+  chip_launch_drop(run);
   if (run->failure.code) chip_run_told(run); /* by `err` */
-  if (run->engine) chip_worker_give_engine(worker, run->engine);
-  run->engine = NULL;
+  chip_launch_release(run);
   chip_run_release(run);
   return status;
 }
@@ -274,17 +323,21 @@ int chip_worker_cancel(baton_run *run) {
   return cancels;
 }
 
-/* Waits until the deadline of the run, then cancels it; one that ended well just then has ended well. */
-static baton_status await_run(baton_run *run, double deadline, baton_error *err) {
-  int over = 0;
-  double left = deadline > 0 ? deadline - (double)(base_now() - run->begun) / 1e9 : -1;
-  baton_status status = baton_run_wait(run, deadline > 0 && left < 0 ? 0 : left, &over, err);
-  if (over || status != BATON_OK) return status;
+/* One that ended well just when its deadline passed has ended well. */
+static baton_status cancel_late(baton_run *run, double deadline, int *over, baton_error *err) {
   int cancelled = baton_run_cancel(run);
-  status = baton_run_wait(run, -1, &over, err);
+  baton_status status = baton_run_wait(run, -1, over, err);
   if (!cancelled || status != BATON_CANCELLED) return status;
   return baton_error_set(err, BATON_TIMEOUT, "%s: not over after the deadline of %g s, and cancelled",
                          baton_program_name(run->program), deadline);
+}
+
+baton_status chip_launch_await(baton_run *run, double seconds, double deadline, int *over, baton_error *err) {
+  double left = deadline > 0 ? deadline - (double)(base_now() - run->begun) / 1e9 : -1;
+  int bounded = deadline > 0 && (seconds < 0 || left < seconds);
+  if (bounded) seconds = left < 0 ? 0 : left;
+  baton_status status = baton_run_wait(run, seconds, over, err);
+  return *over || !bounded || status != BATON_OK ? status : cancel_late(run, deadline, over, err);
 }
 
 baton_status baton_worker_run(baton_worker *worker, baton_program *program, const baton_value *values,
@@ -293,7 +346,8 @@ baton_status baton_worker_run(baton_worker *worker, baton_program *program, cons
   baton_run *run;
   baton_config merged = chip_config_merge(&worker->config, config);
   BATON_TRY(enter_and_submit(worker, "run", program, values, nvalues, &merged, &run, err));
-  baton_status status = await_run(run, merged.deadline, err);
+  int over;
+  baton_status status = chip_launch_await(run, -1, merged.deadline, &over, err);
   if (timing) *timing = baton_run_timing(run);
   baton_run_close(run);
   return status;

@@ -7,7 +7,8 @@ static baton_status commit(baton_worker *worker, const baton_arena *arena, int *
                                                [DEVICE_REGION_SHARED] = arena->shared,
                                                [DEVICE_REGION_IMAGE] = arena->image};
   if (worker->heap_lent)
-    return baton_error_set(err, BATON_BUSY, "setup_arena: a run that was submitted meanwhile uses the heap");
+    return baton_error_set(err, BATON_BUSY, "setup_arena: %s the heap",
+                           worker->rounds ? "open rounds use" : "a run that was submitted meanwhile uses");
   return device_arena_commit(worker->dev, sizes, changed, err);
 }
 

@@ -56,20 +56,38 @@ void chip_run_cancel(baton_run *run) {
   task_engine_cancel(run->engine->tasks);
 }
 
+/* Who else has a hold of the run waits for its last end, and looks at `over` only. */
+void chip_run_renew(baton_run *run) {
+  atomic_store_explicit(&run->told, 0, memory_order_relaxed);
+  atomic_store_explicit(&run->cancelled, 0, memory_order_relaxed);
+  atomic_store_explicit(&run->started, 0, memory_order_relaxed);
+  atomic_store_explicit(&run->turn, 0, memory_order_relaxed);
+  atomic_store_explicit(&run->built, 0, memory_order_relaxed);
+  run->settled = run->replayed = 0;
+  run->lanes = 0;
+  run->timing = (baton_timing){0};
+  baton_error_clear(&run->failure);
+  run->begun = base_now();
+  if (baton_run_done(run)) atomic_fetch_add_explicit(&run->over, 1, memory_order_relaxed);
+}
+
 void chip_run_end(baton_run *run) {
   /* release: outputs, failure and timing, for who finds the run over */
-  atomic_store_explicit(&run->over, 1, memory_order_release);
+  atomic_fetch_or_explicit(&run->over, 1, memory_order_release);
   base_futex_wake(&run->over, INT_MAX);
 }
 
 /* An interrupt cancels the run; who may abandon it need not wait for its end then. */
 static int await(baton_run *run, int64_t deadline, int may_abandon) {
-  while (!baton_run_done(run)) {
+  uint32_t begun = atomic_load_explicit(&run->over, memory_order_acquire), now = begun;
+  while (!(begun & 1) && now == begun) {
     base_interrupt asked = base_interrupt_asked();
     if (asked != BASE_GO_ON) (void)chip_worker_cancel(run);
     if (asked == BASE_ABANDON && may_abandon) return baton_run_done(run);
     int64_t until = base_interrupt_slice(deadline);
-    if (!base_futex_wait(&run->over, 0, until) && until == deadline) return baton_run_done(run);
+    int in_time = base_futex_wait(&run->over, begun, until);
+    now = atomic_load_explicit(&run->over, memory_order_acquire);
+    if (!in_time && until == deadline) return now != begun;
   }
   return 1;
 }
@@ -78,7 +96,7 @@ int chip_run_await(baton_run *run, int64_t deadline) { return await(run, deadlin
 int chip_run_await_patience(baton_run *run, int64_t deadline) { return await(run, deadline, 1); }
 
 int baton_run_done(const baton_run *run) {
-  return atomic_load_explicit(&run->over, memory_order_acquire) != 0;
+  return atomic_load_explicit(&run->over, memory_order_acquire) & 1;
 }
 
 baton_status baton_run_wait(baton_run *run, double seconds, int *over, baton_error *err) {

@@ -1,5 +1,5 @@
 /* chip/run.h - one run of a program: prepared by the thread that submits, executed by the device, waited
-** for by any.
+** for by any. A run of rounds begins and ends more than once.
 **
 ** A run is held by its user and, from the launch to its end, by the device. It is over when the device
 ** says so: outputs are copied back by then, device memory is free again, and the engine has gone back to
@@ -18,12 +18,15 @@ enum { CHIP_TURN_COME = 1, CHIP_TURN_MISSED };
 
 struct baton_run {
   _Atomic uint32_t holders;
-  _Atomic uint32_t over; /* futex: 0 while the run goes on */
+  _Atomic uint32_t over; /* futex: odd when the run is over; each end and each new beginning counts it up */
   baton_worker *worker;  /* its own hold */
   baton_program *program;
   const struct chip_runtime *runtime;
   chip_bindings bindings;
   chip_engine *engine;
+  chip_sizes sizes; /* of the engine */
+  chip_times times;
+  int stays; /* rounds: arguments, engine and graph outlive the end; guarded by the lock of the worker */
   struct chip_kept_graph *graph; /* host_build_graph: what the run executes */
   int replayed;                  /* … and whether it was built by an earlier run */
   uint32_t lanes;                /* of the launch; 0: all of the engine */
@@ -62,10 +65,13 @@ void chip_run_failure(baton_run *run, baton_error *out);
 /* Stops what has not begun. Any thread; the worker's lock must be held, so that the engine is the run's. */
 void chip_run_cancel(baton_run *run);
 
-/* Marks the run as over and wakes who waits. */
+/* Prepares a run that is over, or never began, for another beginning. */
+void chip_run_renew(baton_run *run);
+
+/* Marks the run as over and wakes who waits; legal when it is over. */
 void chip_run_end(baton_run *run);
 
-/* False when the deadline (base_now) has passed. */
+/* Waits for the end of what goes on now: a later round does not count. False when the deadline (base_now) has passed. */
 int chip_run_await(baton_run *run, int64_t deadline);
 /* The same; false also when the user of this thread has abandoned the wait (base_interrupt_asked). */
 int chip_run_await_patience(baton_run *run, int64_t deadline);

@@ -15,6 +15,7 @@ static void raise_to(uint64_t *high, uint64_t value) {
 void chip_stats_add(baton_worker *worker, const baton_run *run, const task_counts *counts) {
   baton_stats *totals = &worker->totals;
   totals->runs++;
+  totals->rounds += run->stays != 0;
   totals->tasks += counts->tasks;
   totals->edges += counts->edges;
   if (run->graph) (*(run->replayed ? &totals->graph_replays : &totals->graph_builds))++;

@@ -70,6 +70,7 @@ static baton_worker *create(const baton_config *config) {
   }
   atomic_init(&worker->holders, 1);
   pthread_mutex_init(&worker->closing_lock, NULL);
+  pthread_mutex_init(&worker->rounds_lock, NULL);
   pthread_mutex_init(&worker->lock, NULL);
   pthread_condattr_t monotonic;
   pthread_condattr_init(&monotonic);
@@ -94,6 +95,9 @@ baton_status baton_worker_open(const baton_worker_options *options, baton_worker
   device_options opened;
   BATON_TRY(read_options(options, &opened, err));
   BATON_TRY(chip_config_check_times(&options->config, err));
+  if (options->config.resident)
+    return baton_error_set(err, BATON_INVALID_ARGUMENT,
+                           "resident: names arguments of one program, it is no default of a worker");
   tensor_set_guard(chip_inside_uses);
   baton_worker *worker = create(&options->config);
   if (!worker) return base_out_of_memory(err, "a worker");
@@ -123,6 +127,7 @@ void chip_worker_release(baton_worker *worker) {
   if (atomic_fetch_sub_explicit(&worker->holders, 1, memory_order_acq_rel) != 1) return;
   pthread_cond_destroy(&worker->left);
   pthread_mutex_destroy(&worker->lock);
+  pthread_mutex_destroy(&worker->rounds_lock);
   pthread_mutex_destroy(&worker->closing_lock);
   base_free(worker->runtime);
   base_free(worker);
@@ -284,6 +289,8 @@ static int await_calls(baton_worker *worker, int64_t deadline) {
 static baton_status close_device(baton_worker *worker, baton_error *err) {
   device_stats last;
   baton_status status = device_sync(worker->dev, DEVICE_STREAM_CORES, base_deadline(CLOSE_SECONDS), err);
+  baton_status ending = chip_rounds_close(worker, status == BATON_OK ? err : NULL);
+  if (status == BATON_OK) status = ending;
   (void)chip_worker_reclaim(worker);
   baton_status closing =
       device_close(worker->dev, base_deadline(CLOSE_SECONDS), &last, status == BATON_OK ? err : NULL);

@@ -3,13 +3,14 @@
 **
 ** The object is held by its user, by each run, buffer and call; the device is closed by the shutdown,
 ** whoever holds the object. What uses the device does so between chip_worker_enter and chip_worker_leave,
-** or belongs to an unfinished run: the shutdown waits for both. Order of locks: worker->lock, then those
-** of the device and of runs. */
+** or belongs to an unfinished run: the shutdown waits for both. Order of locks: worker->rounds_lock,
+** worker->lock, then those of the device and of runs. */
 #ifndef CHIP_WORKER_H
 #define CHIP_WORKER_H
 
 #include "chip/buffer.h"
 #include "chip/registry.h"
+#include "chip/rounds.h"
 #include "chip/run.h"
 #include "tensor/storage.h"
 
@@ -20,14 +21,17 @@ struct baton_worker {
   baton_config config;
   char *runtime;                /* config.runtime points here */
   pthread_mutex_t closing_lock; /* one shutdown at a time */
-  pthread_mutex_t lock;         /* guards what follows */
-  pthread_cond_t left;          /* `inside` became 0 */
-  device *dev;                  /* NULL: closed */
-  int closed;                   /* or being closed: nothing enters */
-  int lost;                     /* a kernel was left by force: nothing is launched until the restart */
-  char lost_by[192];            /* what happened then */
-  uint32_t inside;              /* calls that use the device */
-  baton_run *unfinished;        /* the latest first */
+  pthread_mutex_t
+      rounds_lock;       /* guards the end of rounds, and their list, which changes under the next lock too */
+  baton_rounds *rounds;  /* that are not closed, the latest first */
+  pthread_mutex_t lock;  /* guards what follows */
+  pthread_cond_t left;   /* `inside` became 0 */
+  device *dev;           /* NULL: closed */
+  int closed;            /* or being closed: nothing enters */
+  int lost;              /* a kernel was left by force: nothing is launched until the restart */
+  char lost_by[192];     /* what happened then */
+  uint32_t inside;       /* calls that use the device */
+  baton_run *unfinished; /* the latest first */
   chip_engine *spare;
   baton_buffer *buffers; /* whose memory is not freed, the latest first */
   chip_registry registry;

@@ -27,20 +27,30 @@ static baton_status build(baton_run *run, chip_kept *kept, baton_error *err) {
   return status;
 }
 
+static void finish(baton_run *run) {
+  if (run->graph) chip_kept_give(chip_program_kept(run->program), run->graph);
+  run->graph = NULL;
+}
+
+/* Rounds have the graph of the round before; it goes back if this one needs another. */
+static baton_status take_again(baton_run *run, chip_kept *kept, baton_error *err) {
+  int same = 0;
+  if (chip_program_keeps(run->program))
+    BATON_TRY(chip_kept_take_again(kept, run->graph, run->engine, &run->bindings, &same, err));
+  if (!same) finish(run);
+  return BATON_OK;
+}
+
 static baton_status prepare(baton_run *run, baton_error *err) {
   chip_kept *kept = chip_program_kept(run->program);
-  BATON_TRY(chip_kept_take(kept, run->engine, &run->bindings, &run->graph, err));
+  if (run->graph) BATON_TRY(take_again(run, kept, err));
+  if (!run->graph) BATON_TRY(chip_kept_take(kept, run->engine, &run->bindings, &run->graph, err));
   run->replayed = run->graph != NULL;
   if (!run->graph) BATON_TRY(build(run, kept, err));
   task_graph *graph = chip_kept_graph_of(run->graph);
   task_graph_begin(graph, run->engine->tasks);
   run->lanes = task_graph_lanes(graph, run->engine->tasks);
   return BATON_OK;
-}
-
-static void finish(baton_run *run) {
-  if (run->graph) chip_kept_give(chip_program_kept(run->program), run->graph);
-  run->graph = NULL;
 }
 
 static void execute(baton_run *run, uint32_t lane) {

@@ -1,0 +1,213 @@
+/* Rounds: worker:rounds, and their steps. User values: 1 the worker, 2 the program. */
+#include "bind/arguments.h"
+#include "bind/worker.h"
+#include "chip/program/program.h"
+#include <baton/rounds.h>
+
+static const char rounds_class[] = "baton.rounds";
+
+typedef struct rounds_userdata {
+  baton_rounds *rounds; /* NULL: they never opened, or were collected */
+  int ended;            /* a round has ended well */
+} rounds_userdata;
+
+static int worker_rounds(lua_State *L) { /* worker:rounds(program, arguments [, config]) -> rounds */
+  bind_submission s;
+  bind_read_submission(L, &s);
+  rounds_userdata *userdata = lua_newuserdatauv(L, sizeof *userdata, 2);
+  *userdata = (rounds_userdata){0};
+  luaL_setmetatable(L, rounds_class);
+  for (int i = 1; i <= 2; i++) {
+    lua_pushvalue(L, i);
+    lua_setiuservalue(L, -2, i);
+  }
+  baton_error *err = bind_error(L);
+  baton_status status =
+      baton_rounds_open(s.worker, s.program, s.values, s.count, &s.config, &userdata->rounds, err);
+  bind_program_release(s.hold);
+  return status == BATON_OK ? 1 : bind_raise(L, err);
+}
+
+static rounds_userdata *check_rounds(lua_State *L) {
+  rounds_userdata *userdata = luaL_testudata(L, 1, rounds_class);
+  if (!userdata) bind_bad_argument(L, "rounds expected, got %s", bind_describe(L, 1));
+  if (!userdata->rounds) bind_fail(L, BATON_CLOSED, "the rounds are closed");
+  return userdata;
+}
+
+/* The program, at the top of the stack. */
+static baton_program *push_program(lua_State *L) {
+  lua_getiuservalue(L, 1, 2);
+  return bind_check_program(L, lua_gettop(L));
+}
+
+/* --- Other arguments ------------------------------------------------------------------------------------ */
+
+/* The position, from 0, of the argument that the key at `index` names. */
+static uint32_t check_key(lua_State *L, int index, const chip_signature *signature, const char *who) {
+  int position = -1;
+  if (lua_type(L, index) == LUA_TSTRING && signature)
+    position = chip_signature_find(signature, lua_tostring(L, index));
+  else if (lua_isinteger(L, index) && lua_tointeger(L, index) >= 1 && lua_tointeger(L, index) <= INT32_MAX)
+    position = (int)lua_tointeger(L, index) - 1;
+  if (position < 0)
+    bind_fail(L, BATON_SIGNATURE, "%s: no argument is named %s", who, bind_describe(L, index));
+  return (uint32_t)position;
+}
+
+/* The entries of the table at index 2. What they point to lives as long as that table. */
+static const baton_rebind *read_rebinds(lua_State *L, uint32_t *count) {
+  *count = 0;
+  if (lua_isnoneornil(L, 2)) return NULL;
+  bind_check_table(L, 2, "other arguments");
+  const baton_program *program = push_program(L);
+  const chip_signature *signature = chip_program_signature(program);
+  const char *who = baton_program_name(program);
+  size_t entries = 0;
+  for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1)) entries++;
+  baton_rebind *rebinds = lua_newuserdatauv(L, entries * sizeof *rebinds + 1, 0);
+  for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1)) {
+    baton_rebind *rebind = &rebinds[(*count)++];
+    rebind->argument = check_key(L, lua_gettop(L) - 1, signature, who);
+    bind_to_value(L, lua_gettop(L), (int)rebind->argument, signature, who, &rebind->value);
+  }
+  return rebinds;
+}
+
+/* --- Steps ---------------------------------------------------------------------------------------------- */
+
+static void init_round(lua_State *L, const rounds_userdata *userdata, const baton_rebind *rebinds,
+                       uint32_t count) {
+  baton_error *err = bind_error(L);
+  if (baton_rounds_init_round(userdata->rounds, rebinds, count, err) != BATON_OK) bind_raise(L, err);
+}
+
+static int rounds_init_round(lua_State *L) { /* rounds:init_round([{NAME = value, …}]) */
+  const rounds_userdata *userdata = check_rounds(L);
+  uint32_t count;
+  lua_settop(L, 2);
+  const baton_rebind *rebinds = read_rebinds(L, &count);
+  init_round(L, userdata, rebinds, count);
+  return 0;
+}
+
+/* Leaves the stack as it found it, unless it raises. */
+static void launch(lua_State *L, const rounds_userdata *userdata) {
+  bind_build build;
+  int top = lua_gettop(L);
+  (void)push_program(L);
+  baton_error *err = bind_push_error(L); /* not the shared one: the graph function may use that */
+  bind_graph_call *before = bind_build_enter(L, &build, top + 1);
+  baton_status status = baton_rounds_launch(userdata->rounds, err);
+  bind_build_leave(before);
+  if (status != BATON_OK) bind_raise_outcome(L, &build, err);
+  lua_settop(L, top);
+}
+
+static int rounds_launch(lua_State *L) {
+  launch(L, check_rounds(L));
+  return 0;
+}
+
+/* True when the round is over. */
+static int finalize_round(lua_State *L, rounds_userdata *userdata, double seconds) {
+  int over;
+  baton_error *err = bind_error(L);
+  if (baton_rounds_finalize_round(userdata->rounds, seconds, &over, err) != BATON_OK) bind_raise(L, err);
+  userdata->ended |= over;
+  return over;
+}
+
+static int
+rounds_finalize_round(lua_State *L) { /* rounds:finalize_round([seconds]): true; nil if the time is up */
+  rounds_userdata *userdata = check_rounds(L);
+  double seconds = lua_isnoneornil(L, 2) ? -1 : bind_check_number(L, 2, "seconds");
+  if (!lua_isnoneornil(L, 2) && !(seconds >= 0))
+    bind_bad_argument(L, "seconds must be 0 or more, got %s", bind_describe(L, 2));
+  if (finalize_round(L, userdata, seconds))
+    lua_pushboolean(L, 1);
+  else
+    lua_pushnil(L);
+  return 1;
+}
+
+static int push_timing(lua_State *L, const rounds_userdata *userdata) {
+  baton_timing timing = baton_rounds_timing(userdata->rounds);
+  bind_push_timing(L, &timing);
+  return 1;
+}
+
+static int rounds_timing(lua_State *L) { /* nil before the first round has ended */
+  const rounds_userdata *userdata = check_rounds(L);
+  return userdata->ended ? push_timing(L, userdata) : 0;
+}
+
+/* One round of `each`; upvalues: the rounds, how many, how many so far. */
+static int next_round(lua_State *L) {
+  lua_Integer count = lua_tointeger(L, lua_upvalueindex(2)), done = lua_tointeger(L, lua_upvalueindex(3));
+  lua_settop(L, 0);
+  if (done >= count) return 0;
+  lua_pushvalue(L, lua_upvalueindex(1));
+  rounds_userdata *userdata = check_rounds(L);
+  init_round(L, userdata, NULL, 0);
+  launch(L, userdata);
+  (void)finalize_round(L, userdata, -1);
+  lua_pushinteger(L, done + 1);
+  lua_copy(L, -1, lua_upvalueindex(3));
+  return 1 + push_timing(L, userdata);
+}
+
+static int rounds_each(lua_State *L) { /* for i, timing in rounds:each(count) do … end */
+  (void)check_rounds(L);
+  lua_pushinteger(L, bind_check_integer(L, 2, "count", 0, INT64_MAX));
+  lua_pushvalue(L, 1);
+  lua_insert(L, -2);
+  lua_pushinteger(L, 0);
+  lua_pushcclosure(L, next_round, 3);
+  return 1;
+}
+
+/* --- The end -------------------------------------------------------------------------------------------- */
+
+static int rounds_finalize(lua_State *L) { /* :finalize() and :close() */
+  const rounds_userdata *userdata = luaL_testudata(L, 1, rounds_class);
+  if (!userdata) bind_bad_argument(L, "rounds expected, got %s", bind_describe(L, 1));
+  baton_error *err = bind_error(L);
+  if (!userdata->rounds || baton_rounds_finalize(userdata->rounds, err) == BATON_OK) return 0;
+  return bind_raise(L, err);
+}
+
+static int rounds_end(lua_State *L) { /* __close and __gc: what fails is logged */
+  rounds_userdata *userdata = luaL_checkudata(L, 1, rounds_class);
+  baton_rounds *rounds = userdata->rounds;
+  userdata->rounds = NULL;
+  baton_rounds_close(rounds);
+  return 0;
+}
+
+static int rounds_tostring(lua_State *L) {
+  lua_getiuservalue(L, 1, 2);
+  lua_pushfstring(L, "rounds of %s", luaL_tolstring(L, -1, NULL));
+  return 1;
+}
+
+const luaL_Reg bind_rounds_methods[] = {{"rounds", worker_rounds}, {NULL, NULL}};
+
+void bind_open_rounds(lua_State *L) {
+  static const luaL_Reg methods[] = {{"init_round", rounds_init_round},
+                                     {"launch", rounds_launch},
+                                     {"finalize_round", rounds_finalize_round},
+                                     {"each", rounds_each},
+                                     {"timing", rounds_timing},
+                                     {"finalize", rounds_finalize},
+                                     {"close", rounds_finalize},
+                                     {NULL, NULL}};
+  static const luaL_Reg events[] = {
+      {"__close", rounds_end}, {"__gc", rounds_end}, {"__tostring", rounds_tostring}, {NULL, NULL}};
+  luaL_newmetatable(L, rounds_class);
+  luaL_setfuncs(L, events, 0);
+  lua_newtable(L);
+  bind_functions(L, "rounds", methods);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+}
