@@ -1,10 +1,12 @@
-/* The services of src/base: errors, log, allocator, segments, pool, number of CPUs. */
+/* The services of src/base: errors, log, allocator, pages, segments, pool, number of CPUs. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/pages.h"
 #include "base/pool.h"
 #include "base/segment.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -220,6 +222,43 @@ static void memory_refuses_overflow(void **state) {
   assert_int_equal(base_out_of_memory(&err, "a box"), BATON_OUT_OF_MEMORY);
   assert_string_equal(err.message, "no memory for a box");
   baton_error_clear(&err);
+}
+
+/* ---- pages ---- */
+
+/* Pages of address space in use. */
+static long mapped_pages(void) {
+  char text[64] = {0};
+  int file = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+  assert_true(file >= 0);
+  assert_true(read(file, text, sizeof text - 1) > 0);
+  close(file);
+  return strtol(text, NULL, 10);
+}
+
+static void pages_are_zero_and_go_back(void **state) {
+  (void)state;
+  static const size_t sizes[] = {1, 4096, 5 << 20, BASE_PAGES_HUGE, BASE_PAGES_HUGE + 12345};
+  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+    long before = mapped_pages();
+    char *pages = base_pages(sizes[i]);
+    assert_non_null(pages);
+    assert_int_equal((uintptr_t)pages % (sizes[i] < BASE_PAGES_HUGE ? 4096 : 2 << 20), 0);
+    assert_int_equal(pages[0] | pages[sizes[i] / 2] | pages[sizes[i] - 1], 0);
+    memset(pages, 7, 1);
+    memset(pages + sizes[i] - 1, 7, 1);
+    long page = sysconf(_SC_PAGESIZE);
+    assert_int_equal(mapped_pages() - before, ((long)sizes[i] + page - 1) / page);
+    base_pages_free(pages, sizes[i]);
+    assert_int_equal(mapped_pages(), before);
+  }
+}
+
+static void pages_may_be_out(void **state) {
+  (void)state;
+  assert_null(base_pages((size_t)1 << 60));
+  assert_null(base_pages(SIZE_MAX));
+  base_pages_free(NULL, SIZE_MAX);
 }
 
 /* ---- segments ---- */
@@ -609,6 +648,8 @@ int main(void) {
       cmocka_unit_test(log_writes_lines),
       cmocka_unit_test(memory_comes_from_the_allocator),
       cmocka_unit_test(memory_refuses_overflow),
+      cmocka_unit_test(pages_are_zero_and_go_back),
+      cmocka_unit_test(pages_may_be_out),
       cmocka_unit_test(extents_respect_the_file_limit),
       cmocka_unit_test(extents_are_aligned_and_disjoint),
       cmocka_unit_test(small_extents_share_pages),

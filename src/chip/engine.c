@@ -2,8 +2,8 @@
 #include "base/clock.h"
 #include "base/futex.h"
 #include "base/memory.h"
+#include "base/pages.h"
 #include <limits.h>
-#include <sys/mman.h>
 
 enum { HEAP_UNIT = 1024 };
 
@@ -85,9 +85,8 @@ baton_status chip_engine_open(device *dev, const chip_sizes *sizes, uint64_t hea
                       .wake = wake,
                       .clock = now};
   engine->memory_size = task_engine_size(&limits);
-  void *memory = mmap(NULL, engine->memory_size, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED) {
+  void *memory = base_pages(engine->memory_size);
+  if (!memory) {
     baton_status status =
         baton_error_set(err, BATON_OUT_OF_MEMORY, "no memory for a window of %u tasks (%zu bytes)",
                         sizes->window, engine->memory_size);
@@ -122,6 +121,6 @@ void chip_engine_close(chip_engine *engine) {
   if (engine->watched.executor) chip_watch_close();
   chip_executor_close(&engine->executor);
   if (engine->heap_address && !engine->borrowed) (void)device_free(engine->dev, engine->heap_address, NULL);
-  munmap(engine->tasks, engine->memory_size);
+  base_pages_free(engine->tasks, engine->memory_size);
   base_free(engine);
 }

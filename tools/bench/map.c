@@ -2,15 +2,18 @@
 **
 ** Every figure is a row of the table at the end: so many disjoint regions, each written by a task of its own, are
 ** inserted, and then each is looked up as the input of a task. The value is the time of both for one region. Inserts and
-** lookups of the random rows go in two different orders. */
+** lookups of the random rows go in two different orders.
+**
+** map_floor_1 and map_floor_2 are what the machine takes for that: bare reads of one cache line for each of so many
+** regions, in random order, and of a second line that the first one names. No map can look up a region for less. */
 #include "task/map.h"
 #include "base/clock.h"
+#include "base/pages.h"
 #include "graphs.h"
 #include "sample.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 enum { TILE_BYTES = 16384, LEAST_REGIONS = 100000 };
 
@@ -24,6 +27,7 @@ typedef struct map_figure {
   uint32_t tiles;  /* of each buffer */
   uint32_t random; /* the order; else tile by tile, all buffers in turn */
   uint32_t fresh;  /* memory that nobody has touched, in each repetition */
+  uint32_t lines;  /* of a floor */
 } map_figure;
 
 /* One figure being measured. */
@@ -32,8 +36,8 @@ struct map_bench {
   uint32_t regions;
   uint32_t *inserts, *lookups; /* the orders */
   task_window window;
-  void *window_memory, *map_memory;
-  size_t window_size, map_size;
+  void *memory; /* of window and map, as a chip gives it to an engine */
+  size_t window_size, size;
   task_map *map;
 };
 
@@ -42,19 +46,16 @@ _Noreturn static void give_up(const map_bench *bench, const char *what) {
   exit(1);
 }
 
-/* Memory as a chip gives it to an engine. */
-static void *map_pages(const map_bench *bench, size_t size) {
-  void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED) give_up(bench, "no memory for a map");
-  return memory;
-}
-
+/* A window in which every task lives, and an empty map. */
 static void open_map(map_bench *bench) {
-  bench->map_memory = map_pages(bench, bench->map_size);
-  bench->map = task_map_init(bench->map_memory, bench->regions + 16);
+  bench->memory = base_pages(bench->size);
+  if (!bench->memory) give_up(bench, "no memory for a map");
+  task_window_init(&bench->window, bench->memory, bench->regions, 0);
+  for (uint32_t i = 0; i < bench->regions; i++) (void)task_window_take(&bench->window);
+  bench->map = task_map_init((char *)bench->memory + bench->window_size, bench->regions + 16);
 }
 
-static void close_map(map_bench *bench) { munmap(bench->map_memory, bench->map_size); }
+static void close_map(map_bench *bench) { base_pages_free(bench->memory, bench->size); }
 
 static uint32_t *make_order(const map_bench *bench, uint64_t seed) {
   uint32_t *order = malloc(bench->regions * sizeof *order);
@@ -69,14 +70,10 @@ static uint32_t *make_order(const map_bench *bench, uint64_t seed) {
   return order;
 }
 
-/* A window in which every task lives. */
 static void open_bench(map_bench *bench, const map_figure *figure) {
   *bench = (map_bench){.figure = figure, .regions = figure->buffers * figure->tiles};
-  bench->window_size = task_window_size(bench->regions, 0);
-  bench->window_memory = map_pages(bench, bench->window_size);
-  task_window_init(&bench->window, bench->window_memory, bench->regions, 0);
-  for (uint32_t i = 0; i < bench->regions; i++) (void)task_window_take(&bench->window);
-  bench->map_size = task_map_size(bench->regions + 16);
+  bench->window_size = base_whole_lines(task_window_size(bench->regions, 0));
+  bench->size = bench->window_size + task_map_size(bench->regions + 16);
   bench->inserts = make_order(bench, 1);
   bench->lookups = make_order(bench, 2);
   open_map(bench);
@@ -86,7 +83,6 @@ static void close_bench(map_bench *bench) {
   close_map(bench);
   free(bench->inserts);
   free(bench->lookups);
-  munmap(bench->window_memory, bench->window_size);
 }
 
 static void tile(const map_bench *bench, task_access *access, uint32_t number, uint32_t mode) {
@@ -142,40 +138,78 @@ static double once_insert_and_look_up(void *context) {
   return (double)spent / rounds / bench->regions;
 }
 
-/* ns an access, when every region is known: a stencil over two buffers, three inputs and one output a task. */
+typedef struct floor_line {
+  BASE_ALIGNED uint32_t next;
+} floor_line;
+
+/* ns a region, for reads of `figure->lines` lines that depend on each other. */
+static double once_floor(void *context) {
+  const map_bench *bench = context;
+  size_t size = bench->regions * sizeof(floor_line);
+  floor_line *lines = base_pages(size < BASE_PAGES_HUGE ? BASE_PAGES_HUGE : size);
+  if (!lines) give_up(bench, "no memory for lines");
+  for (uint32_t i = 0; i < bench->regions; i++) lines[i].next = bench->inserts[i];
+  uint64_t sum = 0;
+  int64_t begin = base_now();
+  for (uint32_t i = 0; i < bench->regions; i++) {
+    uint32_t number = lines[bench->lookups[i]].next;
+    sum += bench->figure->lines > 1 ? lines[number].next : number;
+  }
+  int64_t spent = base_now() - begin;
+  base_pages_free(lines, size < BASE_PAGES_HUGE ? BASE_PAGES_HUGE : size);
+  if (sum != (uint64_t)bench->regions * (bench->regions - 1) / 2) give_up(bench, "a line was not read");
+  return (double)spent / bench->regions;
+}
+
+enum { KNOWN_TILES = 8 };
+
+/* A stencil over two buffers: three inputs of one and one output to the other for each task, there and back. */
+static void stencil_accesses(const map_bench *bench, task_access out[2][KNOWN_TILES][4]) {
+  for (uint32_t step = 0; step < 2; step++)
+    for (uint32_t x = 0; x < KNOWN_TILES; x++) {
+      task_access *task = out[step][x];
+      for (uint32_t i = 0; i < 4; i++) task[i] = (task_access){.region = {.run = TILE_BYTES}};
+      tile(bench, &task[0], (x + KNOWN_TILES - 1) % KNOWN_TILES * 2 + step, TASK_READS);
+      tile(bench, &task[1], x * 2 + step, TASK_READS);
+      tile(bench, &task[2], (x + 1) % KNOWN_TILES * 2 + step, TASK_READS);
+      tile(bench, &task[3], x * 2 + 1 - step, TASK_WRITES);
+    }
+}
+
+/* ns an access, when every region is known. */
 static double once_known(void *context) {
   map_bench *bench = context;
-  task_access accesses[4] = {{.region = {.run = TILE_BYTES}}};
-  for (int i = 1; i < 4; i++) accesses[i] = accesses[0];
-  uint32_t tiles = bench->figure->tiles, steps = LEAST_REGIONS / tiles, slot = 0;
+  task_access accesses[2][KNOWN_TILES][4];
+  uint32_t steps = LEAST_REGIONS / KNOWN_TILES, slot = 0;
+  stencil_accesses(bench, accesses);
   task_map_reset(bench->map);
   int64_t begin = base_now();
   for (uint32_t step = 0; step < steps; step++)
-    for (uint32_t x = 0; x < tiles; x++, slot = slot + 1 == bench->regions ? 0 : slot + 1) {
-      tile(bench, &accesses[0], (x ? x - 1 : tiles - 1) * 2 + step % 2, TASK_READS);
-      tile(bench, &accesses[1], x * 2 + step % 2, TASK_READS);
-      tile(bench, &accesses[2], (x + 1 < tiles ? x + 1 : 0) * 2 + step % 2, TASK_READS);
-      tile(bench, &accesses[3], x * 2 + (step + 1) % 2, TASK_WRITES);
+    for (uint32_t x = 0; x < KNOWN_TILES; x++, slot = slot + 1 == bench->regions ? 0 : slot + 1) {
+      const task_access *task = accesses[step % 2][x];
       task_window_begin_draft(&bench->window);
-      for (int i = 0; i < 4; i++) task_map_infer(bench->map, &bench->window, &accesses[i]);
-      for (int i = 0; i < 4; i++) task_map_record(bench->map, &bench->window, &accesses[i], slot);
+      for (int i = 0; i < 4; i++) task_map_infer(bench->map, &bench->window, &task[i]);
+      for (int i = 0; i < 4; i++) task_map_record(bench->map, &bench->window, &task[i], slot);
     }
-  return (double)(base_now() - begin) / steps / tiles / 4;
+  return (double)(base_now() - begin) / steps / KNOWN_TILES / 4;
 }
 
 #define MEASURED .unit = "ns a region", .once = once_insert_and_look_up
+#define FLOOR    .unit = "ns a region", .once = once_floor, .buffers = 1, .tiles = 1000000, .random = 1
 
 static const map_figure figures[] = {
     {MEASURED, .name = "map_1x1000000", .buffers = 1, .tiles = 1000000},
     {MEASURED, .name = "map_1000x1000", .buffers = 1000, .tiles = 1000},
     {MEASURED, .name = "map_1x1000000_random", .buffers = 1, .tiles = 1000000, .random = 1},
     {MEASURED, .name = "map_growing", .buffers = 1, .tiles = 1000000, .random = 1, .fresh = 1},
+    {FLOOR, .name = "map_floor_1", .lines = 1},
+    {FLOOR, .name = "map_floor_2", .lines = 2},
     {MEASURED, .name = "map_live_10", .buffers = 1, .tiles = 10, .random = 1},
     {MEASURED, .name = "map_live_100", .buffers = 1, .tiles = 100, .random = 1},
     {MEASURED, .name = "map_live_1000", .buffers = 1, .tiles = 1000, .random = 1},
     {MEASURED, .name = "map_live_10000", .buffers = 1, .tiles = 10000, .random = 1},
     {MEASURED, .name = "map_live_100000", .buffers = 1, .tiles = 100000, .random = 1},
-    {.name = "map_known", .unit = "ns an access", .once = once_known, .buffers = 2, .tiles = 8},
+    {.name = "map_known", .unit = "ns an access", .once = once_known, .buffers = 2, .tiles = KNOWN_TILES},
 };
 
 int main(int argc, char **argv) {

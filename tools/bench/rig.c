@@ -1,11 +1,11 @@
 #include "rig.h"
 #include "base/clock.h"
 #include "base/futex.h"
+#include "base/pages.h"
 #include <limits.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 enum { SPINS = 2000 };
 
@@ -90,9 +90,8 @@ void rig_open(bench_rig *rig, bench_way way) {
   task_hooks hooks = {
       .context = rig->context, .execute = rig->execute, .park = park, .wake = wake, .clock = now};
   rig->size = task_engine_size(&rig->limits);
-  void *memory =
-      mmap(NULL, rig->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED) rig_give_up(rig, "no memory for an engine");
+  void *memory = base_pages(rig->size);
+  if (!memory) rig_give_up(rig, "no memory for an engine");
   rig->engine = task_engine_init(memory, &rig->limits, &hooks);
   task_engine_choose(rig->engine, policy_of(way));
   for (uint32_t i = 1; i < rig->limits.lanes; i++) {
@@ -131,5 +130,5 @@ void rig_close(bench_rig *rig) {
   rig->over = 1;
   rig_enter(rig);
   for (uint32_t i = 1; i < rig->limits.lanes; i++) pthread_join(rig->lanes[i], NULL);
-  munmap(rig->engine, rig->size);
+  base_pages_free(rig->engine, rig->size);
 }
