@@ -62,7 +62,7 @@ static double once_replayed(engine_bench *bench) {
   int64_t begin = base_now(), end = begin;
   for (uint32_t round = 0; round < bench->rounds; round++) {
     task_graph_begin(bench->graph, bench->rig.engine);
-    rig_enter(&bench->rig);
+    rig_enter(&bench->rig, task_graph_lanes(bench->graph, bench->rig.engine));
     end = rig_finish(&bench->rig);
   }
   check(bench);
@@ -94,12 +94,13 @@ static int can(const bench_case *of) {
 }
 
 static void *open_bench(const bench_case *of) {
-  engine_bench *bench = calloc(1, sizeof *bench);
+  engine_bench *bench = aligned_alloc(BASE_CACHE_LINE, base_whole_lines(sizeof *bench));
   uint32_t window = of->way == BENCH_REPLAYED && of->tasks > WINDOW ? of->tasks : WINDOW;
   if (!bench) abort();
-  bench->of = *of;
-  bench->rig = (bench_rig){
-      .name = "baton", .execute = execute, .context = bench, .limits = rig_limits(of->threads, window)};
+  *bench = (engine_bench){
+      .of = *of,
+      .rig = {
+          .name = "baton", .execute = execute, .context = bench, .limits = rig_limits(of->threads, window)}};
   rig_open(&bench->rig, of->way);
   if (of->way == BENCH_REPLAYED) capture(bench);
   return bench;

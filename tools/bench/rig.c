@@ -37,32 +37,33 @@ typedef struct lane_start {
   uint32_t number;
 } lane_start;
 
-static void sleep_at_gate(bench_rig *rig, uint32_t seen) {
+static void sleep_at_gate(rig_gate *gate, uint32_t seen) {
   /* seq_cst: the other half is in rig_enter */
-  atomic_fetch_add_explicit(&rig->sleepers, 1, memory_order_seq_cst);
-  base_futex_wait(&rig->opened, seen, INT64_MAX);
-  atomic_fetch_sub_explicit(&rig->sleepers, 1, memory_order_relaxed);
+  atomic_store_explicit(&gate->sleeps, 1, memory_order_seq_cst);
+  base_futex_wait(&gate->opened, seen, INT64_MAX);
+  atomic_store_explicit(&gate->sleeps, 0, memory_order_relaxed);
 }
 
 /* Waits until the gate was opened once more than `seen` times. */
-static void await_gate(bench_rig *rig, uint32_t seen) {
-  for (uint32_t spins = 0; atomic_load_explicit(&rig->opened, memory_order_acquire) == seen; spins++) {
+static void await_gate(rig_gate *gate, uint32_t seen) {
+  for (uint32_t spins = 0; atomic_load_explicit(&gate->opened, memory_order_acquire) == seen; spins++) {
     if (spins < SPINS)
       base_relax();
     else
-      sleep_at_gate(rig, seen);
+      sleep_at_gate(gate, seen);
   }
 }
 
 static void *lane_main(void *context) {
   lane_start start = *(lane_start *)context;
   bench_rig *rig = start.rig;
+  rig_gate *gate = &rig->gates[start.number];
   free(context);
   for (uint32_t seen = 0;; seen++) {
-    await_gate(rig, seen);
+    await_gate(gate, seen);
     if (rig->over) return NULL;
     task_engine_work(rig->engine, start.number);
-    atomic_fetch_sub_explicit(&rig->inside, 1, memory_order_release);
+    atomic_store_explicit(&gate->left, seen + 1, memory_order_release);
   }
 }
 
@@ -102,33 +103,43 @@ void rig_open(bench_rig *rig, bench_way way) {
   }
 }
 
-void rig_enter(bench_rig *rig) {
-  atomic_store_explicit(&rig->inside, rig->limits.lanes - 1, memory_order_relaxed);
-  /* seq_cst: see sleep_at_gate; and what the run needs, for the lanes */
-  atomic_fetch_add_explicit(&rig->opened, 1, memory_order_seq_cst);
-  if (atomic_load_explicit(&rig->sleepers, memory_order_seq_cst)) base_futex_wake(&rig->opened, INT_MAX);
+static void open_gate(rig_gate *gate) {
+  /* seq_cst: see sleep_at_gate; and what the run needs, for the lane */
+  atomic_fetch_add_explicit(&gate->opened, 1, memory_order_seq_cst);
+  if (atomic_load_explicit(&gate->sleeps, memory_order_seq_cst)) base_futex_wake(&gate->opened, 1);
+}
+
+void rig_enter(bench_rig *rig, uint32_t lanes) {
+  rig->came = lanes;
+  for (uint32_t i = 1; i < lanes; i++) open_gate(&rig->gates[i]);
 }
 
 void rig_begin(bench_rig *rig) {
   task_engine_begin(rig->engine, 0);
-  rig_enter(rig);
+  rig_enter(rig, rig->limits.lanes);
 }
 
-int64_t rig_finish(bench_rig *rig) {
-  if (task_engine_finish(rig->engine)) rig_give_up(rig, "the run got stuck");
-  int64_t end = base_now();
-  for (uint32_t spins = 0; atomic_load_explicit(&rig->inside, memory_order_acquire); spins++) {
+/* Until the lane has come back. */
+static void await_lane(const rig_gate *gate) {
+  uint32_t opened = atomic_load_explicit(&gate->opened, memory_order_relaxed);
+  for (uint32_t spins = 0; atomic_load_explicit(&gate->left, memory_order_acquire) != opened; spins++) {
     if (spins < SPINS)
       base_relax();
     else
       sched_yield();
   }
+}
+
+int64_t rig_finish(bench_rig *rig) {
+  if (task_engine_finish(rig->engine)) rig_give_up(rig, "the run got stuck");
+  int64_t end = base_now();
+  for (uint32_t i = 1; i < rig->came; i++) await_lane(&rig->gates[i]);
   return end;
 }
 
 void rig_close(bench_rig *rig) {
   rig->over = 1;
-  rig_enter(rig);
+  rig_enter(rig, rig->limits.lanes);
   for (uint32_t i = 1; i < rig->limits.lanes; i++) pthread_join(rig->lanes[i], NULL);
   base_pages_free(rig->engine, rig->size);
 }

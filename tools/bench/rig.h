@@ -13,6 +13,13 @@
 /* What tasks do; the first argument is the rig's context. As task_hooks.execute. */
 typedef int rig_execute(void *context, const task_call *call);
 
+/* Where a lane waits between runs. */
+typedef struct rig_gate {
+  BASE_ALIGNED _Atomic uint32_t opened; /* how often */
+  _Atomic uint32_t sleeps;              /* the lane does */
+  BASE_ALIGNED _Atomic uint32_t left;   /* how often the lane has come back */
+} rig_gate;
+
 typedef struct bench_rig {
   const char *name; /* for messages */
   rig_execute *execute;
@@ -21,10 +28,9 @@ typedef struct bench_rig {
   task_limits limits;
   size_t size; /* of the engine */
   pthread_t lanes[TASK_LANES];
-  int over;                  /* the lanes go home; ordered by the gate */
-  _Atomic uint32_t opened;   /* how often the gate was opened */
-  _Atomic uint32_t sleepers; /* at the gate */
-  _Atomic uint32_t inside;   /* lanes that have not come back */
+  int over;      /* the lanes go home; ordered by the gates */
+  uint32_t came; /* lanes of this run, the owner included */
+  rig_gate gates[TASK_LANES];
 } bench_rig;
 
 /* The sizes that a chip gives an engine with this window. */
@@ -34,8 +40,8 @@ task_limits rig_limits(uint32_t threads, uint32_t window);
 void rig_open(bench_rig *rig, bench_way way);
 void rig_close(bench_rig *rig);
 
-/* Opens the gate: the lanes come in. After task_engine_begin or task_graph_begin. */
-void rig_enter(bench_rig *rig);
+/* Opens the gates of the first `lanes` lanes. After task_engine_begin or task_graph_begin. */
+void rig_enter(bench_rig *rig, uint32_t lanes);
 
 /* Begins a run and lets the lanes in. */
 void rig_begin(bench_rig *rig);

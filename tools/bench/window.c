@@ -61,7 +61,7 @@ static double once_bytes(void *context) {
   submit_all(bench);
   size_t bytes = touched_pages(&bench->rig, page) * page;
   task_engine_release(bench->rig.engine);
-  rig_enter(&bench->rig);
+  rig_enter(&bench->rig, bench->rig.limits.lanes);
   (void)rig_finish(&bench->rig);
   return (double)bytes / bench->tasks - BENCH_TILE;
 }
