@@ -39,10 +39,12 @@ static void dawdle(uint32_t delay) {
   for (int64_t end = base_now() + delay; delay && base_now() < end;) sched_yield();
 }
 
+static _Atomic uint32_t other_lanes_ns; /* what a task takes longer where it is not the owner's */
+
 static int execute(void *context, const task_call *call) {
   const work *w = call->payload;
   (void)context;
-  dawdle(w->delay);
+  dawdle(w->delay + (call->lane ? atomic_load(&other_lanes_ns) : 0));
   atomic_fetch_add(&b.runs[w->number], 1);
   atomic_fetch_add(&b.lane_runs[call->lane], 1);
   if (w->waits) {
@@ -283,6 +285,37 @@ static void a_lane_that_comes_late_finds_nothing_to_do(void **state) {
   fixture_close(&f);
 }
 
+/* Replays until lists are for so many lanes. Nothing is measured. */
+static void replay_until_lanes(fixture *f, task_graph *graph, uint32_t lanes) {
+  for (uint32_t rounds = 0; rounds < 2000; rounds++) {
+    graph->replay.costs.left = UINT32_MAX;
+    assert_int_equal(replay(f, graph, 0), TASK_OK);
+    for (uint32_t i = 0; i < graph->count; i++) assert_int_equal(atomic_load(&b.runs[i]), 1);
+    if (graph->assignment.lanes == lanes) return;
+  }
+  fail();
+}
+
+/* As if the other lanes had no CPU of their own. More lanes are tried again later. */
+static void lanes_that_slow_a_graph_down_lose_their_lists(void **state) {
+  (void)state;
+  fixture f;
+  open_engine(&f, 2);
+  task_graph *graph = layered_graph(&f, 10, 10);
+  for (uint32_t i = 0; i < graph->count; i++) graph->costs[i] = 500;
+  graph->replay.costs.fresh = 1;
+  atomic_store(&slow_clock, 0);
+  gather(&f);
+  replay_until_lanes(&f, graph, 2);
+  atomic_store(&other_lanes_ns, 200000);
+  replay_until_lanes(&f, graph, 1);
+  atomic_store(&other_lanes_ns, 0);
+  replay_until_lanes(&f, graph, 2);
+  dismiss(&f);
+  free(graph);
+  fixture_close(&f);
+}
+
 /* --- Assignments --------------------------------------------------------------------------------------- */
 
 static uint64_t load_of(const task_graph *graph, uint32_t lane) {
@@ -405,6 +438,7 @@ int main(void) {
       cmocka_unit_test(every_run_has_the_bytes_of_one_by_one_execution),
       cmocka_unit_test(a_cancelled_run_ends_and_the_next_one_is_whole),
       cmocka_unit_test(a_lane_that_comes_late_finds_nothing_to_do),
+      cmocka_unit_test(lanes_that_slow_a_graph_down_lose_their_lists),
       cmocka_unit_test(lists_keep_every_edge),
       cmocka_unit_test(lists_share_what_nodes_cost),
       cmocka_unit_test(short_graphs_stay_on_one_lane_and_long_nodes_go_through_queues),

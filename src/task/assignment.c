@@ -347,5 +347,6 @@ void task_assignment_make(task_assignment *assignment, const task_graph *graph, 
   choice best = choose(&t, lanes, join);
   assignment->lanes = 0;
   assignment->span = best.span;
+  assignment->alone = total_cost(graph);
   if (best.lanes) make_lists(&t, try_choice(&t, &best));
 }

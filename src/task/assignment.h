@@ -43,7 +43,8 @@ typedef struct task_list {
 
 typedef struct task_assignment {
   uint32_t lanes; /* that have lists; 0: the lists would not pay, ready nodes go through the queues */
-  uint64_t span;  /* ns that a run should take */
+  uint64_t span;  /* ns that a run should take … */
+  uint64_t alone; /* … and would take on one lane */
   task_list lists[TASK_LANES];
   task_step *steps; /* one for each node */
   task_wait *waits; /* room for one an edge */

@@ -78,9 +78,9 @@ static task_graph *lay_out(void *memory, const graph_sizes *sizes) {
   graph->open = carve(&at, sizes->count * sizeof(uint32_t));
   graph->poisoned = carve(&at, sizes->count);
   graph->costs = carve(&at, sizes->count * sizeof(uint32_t));
-  graph->replay.courses = carve(&at, sizes->lanes * sizeof(task_course));
+  graph->courses = carve(&at, sizes->lanes * sizeof(task_course));
   memset(graph->costs, 0, sizes->count * sizeof(uint32_t));
-  memset(graph->replay.courses, 0, sizes->lanes * sizeof(task_course));
+  memset(graph->courses, 0, sizes->lanes * sizeof(task_course));
   task_assignment_init(&graph->assignment, at, sizes->count, sizes->edges);
   return graph;
 }
@@ -161,5 +161,5 @@ void task_graph_begin(task_graph *graph, task_engine *engine) {
 }
 
 uint32_t task_graph_lanes(const task_graph *graph, const task_engine *engine) {
-  return graph->replay.walks ? graph->assignment.lanes : engine->lane_count;
+  return engine->walk.by_lists ? graph->assignment.lanes : engine->lane_count;
 }

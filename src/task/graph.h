@@ -30,8 +30,9 @@ typedef struct task_graph {
   uint32_t *costs;           /* by node: ns */
   uint32_t lanes;            /* of the engine that captured it */
   uint32_t join;             /* ns until another lane comes in, as the user of the engine knows it */
+  task_course *courses;      /* by lane of the assignment */
   task_assignment assignment;
-  task_replay replay;
+  BASE_ALIGNED task_replay replay; /* changes from run to run: not with what the lanes read */
 } task_graph;
 
 /* Bytes for the graph that the held run of this engine has built. */

@@ -77,8 +77,7 @@ TASK_COLD int task_lane_measure(task_engine *engine, task_lane *lane, const task
   int64_t begin = engine->hooks.clock(engine->hooks.context);
   int result = engine->hooks.execute(engine->hooks.context, call);
   int64_t took = engine->hooks.clock(engine->hooks.context) - begin;
-  if (engine->graph && engine->graph->replay.costs.measuring)
-    task_replay_note_cost(engine, call->task.slot, took);
+  if (engine->graph && engine->walk.measuring) task_replay_note_cost(engine, call->task.slot, took);
   uint32_t next = next_cost(lane, atomic_load_explicit(cost, memory_order_relaxed), took);
   /* relaxed: two lanes may lose one sample */
   atomic_store_explicit(cost, next, memory_order_relaxed);
@@ -109,7 +108,7 @@ static int execute_node(task_engine *engine, task_lane *lane, uint32_t node) {
                     .lane = lane->number,
                     .task = {node, 1}};
   if (atomic_load_explicit(&graph->poisoned[node], memory_order_relaxed)) return TASK_CALL_FAILED;
-  if (graph->replay.costs.measuring) lane->until_sample = 1;
+  if (engine->walk.measuring) lane->until_sample = 1;
   return call_kernel(engine, lane, &call);
 }
 
@@ -388,7 +387,7 @@ void task_engine_work(task_engine *engine, uint32_t number) {
 static int at_rest(const task_engine *engine) {
   uint64_t idle = atomic_load_explicit(&engine->idle, memory_order_seq_cst);
   if ((uint32_t)idle != engine->lane_count - 1) return 0;
-  if (engine->graph && atomic_load_explicit(&engine->graph->replay.holders, memory_order_seq_cst)) return 0;
+  if (engine->graph && atomic_load_explicit(&engine->walk.holders, memory_order_seq_cst)) return 0;
   for (uint32_t i = 0; i < engine->lane_count; i++) {
     const task_queue *queue = &engine->lanes[i].queue;
     uint32_t top = atomic_load_explicit(&queue->top, memory_order_seq_cst);

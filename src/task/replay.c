@@ -12,6 +12,8 @@ enum {
   MEASURES = 2, /* runs that one measuring takes: the least counts */
   ODD_RUNS = 8, /* in a row before costs are measured again, and at most */
   MOST_ODD_RUNS = 1024,
+  SLOW_RUNS = 8, /* more than others, before fewer lanes are tried */
+  LONGEST_FEWER = 4096,
   ODD_NS = 1000,   /* differences that mean nothing */
   LONGEST_REST = 6 /* as a power of two */
 };
@@ -39,11 +41,12 @@ static uint32_t count_of(uint64_t value, uint64_t stamp) {
 }
 
 /* Takes away what the lanes have not taken; returns how many steps are over. */
-static uint32_t take_away(task_graph *graph, uint64_t stamp) {
+static uint32_t take_away(task_engine *engine, uint64_t stamp) {
+  task_graph *graph = engine->graph;
   const task_assignment *assignment = &graph->assignment;
   uint32_t done = 0, holders = 0;
   for (uint32_t lane = 0; lane < assignment->lanes; lane++) {
-    task_course *course = &graph->replay.courses[lane];
+    task_course *course = &graph->courses[lane];
     /* acquire: a lane that is gone has told that its list is over */
     uint32_t taken = count_of(
         atomic_exchange_explicit(&course->taken, stamp | TASK_TAKEN_AWAY, memory_order_acquire), stamp);
@@ -54,7 +57,7 @@ static uint32_t take_away(task_graph *graph, uint64_t stamp) {
     holders += course->seen_over != course->seen_taken;
   }
   /* relaxed: told with the end of the walk */
-  atomic_store_explicit(&graph->replay.holders, holders, memory_order_relaxed);
+  atomic_store_explicit(&engine->walk.holders, holders, memory_order_relaxed);
   return done;
 }
 
@@ -71,7 +74,7 @@ static void count_open_edges(task_graph *graph) {
     atomic_store_explicit(&graph->poisoned[node], 0, memory_order_relaxed);
   }
   for (uint32_t lane = 0; lane < assignment->lanes; lane++) {
-    const task_course *course = &graph->replay.courses[lane];
+    const task_course *course = &graph->courses[lane];
     const task_list *list = &assignment->lists[lane];
     for (uint32_t at = course->seen_over; at < list->length; at++) {
       uint32_t node = assignment->steps[list->first + at].node;
@@ -89,7 +92,7 @@ static void push_ready(task_engine *engine, task_lane *lane) {
   uint32_t *ready = assignment->heap, count = 0;
   for (uint32_t i = 0; i < assignment->lanes; i++) {
     const task_list *list = &assignment->lists[i];
-    for (uint32_t at = graph->replay.courses[i].seen_taken; at < list->length; at++) {
+    for (uint32_t at = graph->courses[i].seen_taken; at < list->length; at++) {
       uint32_t node = assignment->steps[list->first + at].node;
       if (!atomic_load_explicit(&graph->open[node], memory_order_relaxed)) ready[count++] = node;
     }
@@ -98,7 +101,7 @@ static void push_ready(task_engine *engine, task_lane *lane) {
 }
 
 static void await_end_of_walk(const task_engine *engine) {
-  const _Atomic uint32_t *walk = &engine->graph->replay.walk;
+  const _Atomic uint32_t *walk = &engine->walk.state;
   /* acquire: what was counted */
   for (uint32_t spins = 0; atomic_load_explicit(walk, memory_order_acquire) == TASK_WALK_ENDING; spins++)
     if (spins < SPINS)
@@ -107,30 +110,37 @@ static void await_end_of_walk(const task_engine *engine) {
       (void)engine->hooks.park(engine->hooks.context, walk, TASK_WALK_ENDING, NAP_NS);
 }
 
+/* What goes through the queues can begin, and even end, before the owner comes in. Any lane. */
+static void note_begin(task_engine *engine) {
+  /* relaxed: nothing comes with it, and of two lanes that come in together either may be right */
+  if (!atomic_load_explicit(&engine->walk.began, memory_order_relaxed))
+    atomic_store_explicit(&engine->walk.began, now(engine), memory_order_relaxed);
+}
+
 /* From here on the queues have what has not been taken. Any lane with a list. */
 static void give_up(walker *w) {
   task_engine *engine = w->engine;
-  task_replay *replay = &w->graph->replay;
+  note_begin(engine);
   uint32_t walking = TASK_WALKING;
   /* relaxed: nothing comes with it */
-  if (!atomic_compare_exchange_strong_explicit(&replay->walk, &walking, TASK_WALK_ENDING,
+  if (!atomic_compare_exchange_strong_explicit(&engine->walk.state, &walking, TASK_WALK_ENDING,
                                                memory_order_relaxed, memory_order_relaxed)) {
     await_end_of_walk(engine);
     return;
   }
-  uint32_t done = take_away(w->graph, w->stamp);
+  uint32_t done = take_away(engine, w->stamp);
   count_open_edges(w->graph);
   for (uint32_t i = 0; i < engine->lane_count; i++)
     atomic_store_explicit(&engine->lanes[i].completed, i == w->lane ? done : 0, memory_order_relaxed);
   push_ready(engine, &engine->lanes[w->lane]);
   /* release: all that was counted */
-  atomic_store_explicit(&replay->walk, TASK_WALK_ENDED, memory_order_release);
-  engine->hooks.wake(engine->hooks.context, &replay->walk, 1);
+  atomic_store_explicit(&engine->walk.state, TASK_WALK_ENDED, memory_order_release);
+  engine->hooks.wake(engine->hooks.context, &engine->walk.state, 1);
 }
 
 void task_replay_hand_over(task_engine *engine, task_lane *lane) {
   task_graph *graph = engine->graph;
-  const task_course *course = &graph->replay.courses[lane->number];
+  const task_course *course = &graph->courses[lane->number];
   const task_step *steps = graph->assignment.steps + graph->assignment.lists[lane->number].first;
   uint32_t at = course->seen_over;
   if (at == course->seen_taken) return;
@@ -144,14 +154,14 @@ void task_replay_hand_over(task_engine *engine, task_lane *lane) {
     if (atomic_fetch_sub_explicit(&graph->open[steps[at].node], 1, memory_order_acq_rel) == 1)
       task_lane_push(engine, lane, steps[at].node);
   /* seq_cst: the lane was busy before; see at_rest in lane.c */
-  atomic_fetch_sub_explicit(&graph->replay.holders, 1, memory_order_seq_cst);
+  atomic_fetch_sub_explicit(&engine->walk.holders, 1, memory_order_seq_cst);
 }
 
 /* --- Walking ------------------------------------------------------------------------------------------- */
 
 static int must_stop(const walker *w) {
   /* relaxed: both only tell the lane to look closer */
-  return atomic_load_explicit(&w->graph->replay.walk, memory_order_relaxed) != TASK_WALKING ||
+  return atomic_load_explicit(&w->engine->walk.state, memory_order_relaxed) != TASK_WALKING ||
          atomic_load_explicit(&w->engine->stop, memory_order_relaxed);
 }
 
@@ -162,7 +172,7 @@ static int has_come(const walker *w, uint32_t lane, uint32_t count) {
 
 static int look(walker *w, uint32_t lane, uint32_t count) {
   /* acquire: what the tasks of that lane wrote */
-  w->seen[lane] = atomic_load_explicit(&w->graph->replay.courses[lane].over, memory_order_acquire);
+  w->seen[lane] = atomic_load_explicit(&w->graph->courses[lane].over, memory_order_acquire);
   return has_come(w, lane, count);
 }
 
@@ -193,7 +203,7 @@ static int await_producers(walker *w, const task_step *step) {
 static void fetch_producers(const walker *w, const task_step *step) {
   const task_wait *wait = &w->graph->assignment.waits[step->flow >> TASK_STEP_SHIFT];
   uint32_t lane = wait->lane & ~(uint32_t)TASK_WAIT_LAST;
-  if (!has_come(w, lane, wait->count)) __builtin_prefetch(&w->graph->replay.courses[lane].over);
+  if (!has_come(w, lane, wait->count)) __builtin_prefetch(&w->graph->courses[lane].over);
 }
 
 /* False: the list has been taken away. */
@@ -226,34 +236,32 @@ static int call_measured(const walker *w, const task_step *step) {
   return result;
 }
 
-/* More is taken before the others are told: what was told last has long left this CPU, so nothing stands in the way.
-** False: the list was not walked to its end. */
-static inline int walk_steps(walker *w, int measured) {
+/* False: the walk ends here. */
+static inline int run_step(walker *w, const task_step *step, const task_step *end, int measured) {
+  uint32_t flow = step->flow;
+  if ((flow & TASK_STEP_WAITS && !await_producers(w, step)) || must_stop(w)) return 0;
+  if (step + 1 < end && step[1].flow & TASK_STEP_WAITS) fetch_producers(w, step + 1);
+  int result = measured ? call_measured(w, step) : call(w, step);
+  if (__builtin_expect(result == TASK_CALL_OK, 1)) return 1;
+  w->course->result = (uint32_t)result;
+  return 0;
+}
+
+/* Returns how many steps have been run. More is taken before the others are told: what was told last has long left this
+** CPU, so nothing stands in the way. */
+static inline uint32_t walk_steps(walker *w, int measured) {
   const task_step *steps = w->graph->assignment.steps + w->list->first, *end = steps + w->list->length;
-  for (const task_step *step = steps; step < end;) {
-    uint32_t flow = step->flow;
-    w->course->at = (uint32_t)(step - steps);
-    if ((flow & TASK_STEP_WAITS && !await_producers(w, step)) || must_stop(w)) return 0;
-    if (step + 1 < end && step[1].flow & TASK_STEP_WAITS) fetch_producers(w, step + 1);
-    int result = measured ? call_measured(w, step) : call(w, step);
-    if (result != TASK_CALL_OK) {
-      w->course->result = (uint32_t)result;
-      return 0;
-    }
-    uint32_t over = (uint32_t)(++step - steps);
+  const task_step *step = steps;
+  while (step < end && run_step(w, step, end, measured)) {
+    uint32_t flow = step->flow, over = (uint32_t)(++step - steps);
     if (over == w->taken && step < end) {
-      if (!take(w, w->stamp | over, over + w->list->chunk)) {
-        w->course->at = over;
-        return 0;
-      }
+      if (!take(w, w->stamp | over, over + w->list->chunk)) break;
       tell(w, over);
     } else if (flow & TASK_STEP_TELLS) {
       tell(w, over);
     }
   }
-  w->course->at = w->list->length;
-  tell(w, w->list->length);
-  return 1;
+  return (uint32_t)(step - steps);
 }
 
 /* True if every other list has so few steps left that help would come too late. */
@@ -263,7 +271,7 @@ static int others_nearly_over(walker *w) {
     const task_list *list = &assignment->lists[lane];
     uint64_t few = list->length * (uint64_t)NEARLY_NS / (assignment->span + 1);
     uint32_t enough = few < list->length ? list->length - (uint32_t)few : 0;
-    if (lane != w->lane && !look(w, lane, enough)) return 0;
+    if (lane != w->lane && !has_come(w, lane, enough) && !look(w, lane, enough)) return 0;
   }
   return 1;
 }
@@ -271,10 +279,12 @@ static int others_nearly_over(walker *w) {
 /* A lane that has run its list stays until the others come along, and helps if they do not. True: it may go, and
 ** keeps nothing that others could need. */
 static int leave(walker *w) {
-  int64_t deadline = now(w->engine) + TASK_PATIENCE_NS + w->list->slack;
+  int64_t deadline = 0;
   while (!others_nearly_over(w)) {
     for (uint32_t i = 0; i < LOOKS; i++) base_relax();
-    if (must_stop(w) || now(w->engine) >= deadline) return 0;
+    int64_t moment = now(w->engine);
+    if (!deadline) deadline = moment + TASK_PATIENCE_NS + w->list->slack;
+    if (must_stop(w) || moment >= deadline) return 0;
   }
   const task_hooks *hooks = &w->engine->hooks;
   if (hooks->idle) hooks->idle(hooks->context, w->lane);
@@ -294,7 +304,6 @@ static int await_all(walker *w) {
 
 static int enter(walker *w) {
   uint64_t known = atomic_load_explicit(&w->course->taken, memory_order_relaxed);
-  w->course->at = 0;
   w->course->result = TASK_CALL_OK;
   if (known >> 32 == w->stamp >> 32) return 0;
   for (uint32_t lane = 0; lane < w->graph->assignment.lanes; lane++) w->seen[lane] = w->stamp;
@@ -303,19 +312,22 @@ static int enter(walker *w) {
 
 int task_replay_walk(task_engine *engine, task_lane *lane) {
   task_graph *graph = engine->graph;
-  task_replay *replay = &graph->replay;
   walker w = {.engine = engine, .graph = graph, .lane = lane->number};
-  if (lane->number == 0) replay->costs.began = now(engine);
-  if (!replay->walks || lane->number >= graph->assignment.lanes) return TASK_WALK_NONE;
-  w.course = &replay->courses[lane->number];
+  if (!engine->walk.by_lists)
+    note_begin(engine);
+  else if (lane->number == 0)
+    graph->replay.came = now(engine);
+  if (!engine->walk.by_lists || lane->number >= graph->assignment.lanes) return TASK_WALK_NONE;
+  w.course = &graph->courses[lane->number];
   w.list = &graph->assignment.lists[lane->number];
-  w.stamp = (uint64_t)replay->run << 32;
+  w.stamp = (uint64_t)engine->walk.run << 32;
   if (!enter(&w)) {
     await_end_of_walk(engine);
     return TASK_WALK_NONE;
   }
-  int walked = replay->costs.measuring ? walk_steps(&w, 1) : walk_steps(&w, 0);
-  if (walked && (lane->number ? leave(&w) : await_all(&w))) return TASK_WALK_OVER;
+  w.course->at = engine->walk.measuring ? walk_steps(&w, 1) : walk_steps(&w, 0);
+  if (w.course->at == w.list->length) tell(&w, w.course->at);
+  if (w.course->at == w.list->length && (lane->number ? leave(&w) : await_all(&w))) return TASK_WALK_OVER;
   give_up(&w);
   return TASK_WALK_LEFT;
 }
@@ -344,33 +356,48 @@ static uint32_t clock_overhead(const task_engine *engine) {
 static void assign(task_engine *engine) {
   task_graph *graph = engine->graph;
   task_replay *replay = &graph->replay;
-  task_assignment_make(&graph->assignment, graph, graph->lanes, graph->join);
+  task_assignment_make(&graph->assignment, graph, replay->fewer_lanes ? replay->fewer_lanes : graph->lanes,
+                       graph->join);
   replay->costs.usual = 0;
   replay->costs.odd = 0;
   for (uint32_t lane = 0; lane < graph->lanes; lane++) {
-    atomic_store_explicit(&replay->courses[lane].over, (uint64_t)replay->run << 32, memory_order_relaxed);
-    atomic_store_explicit(&replay->courses[lane].taken, (uint64_t)replay->run << 32, memory_order_relaxed);
+    atomic_store_explicit(&graph->courses[lane].over, (uint64_t)replay->run << 32, memory_order_relaxed);
+    atomic_store_explicit(&graph->courses[lane].taken, (uint64_t)replay->run << 32, memory_order_relaxed);
   }
+}
+
+/* More lanes are tried again; if they hold for as long, they are not the ones that were too many. */
+static void end_of_fewer(task_replay *replay) {
+  if (!replay->fewer_lanes) {
+    replay->fewer_pause = 0;
+    return;
+  }
+  replay->fewer_lanes = 0;
+  replay->fewer_left = replay->fewer_pause;
+  replay->costs.fresh = 1;
 }
 
 int task_replay_begin(task_engine *engine) {
   task_graph *graph = engine->graph;
   task_replay *replay = &graph->replay;
   task_costs *costs = &replay->costs;
+  if (replay->fewer_left && --replay->fewer_left == 0) end_of_fewer(replay);
   if (costs->fresh) assign(engine);
   costs->fresh = 0;
-  replay->run++;
-  costs->measuring = costs->left == 0;
-  if (costs->measuring)
+  task_walk *walk = &engine->walk;
+  walk->run = ++replay->run;
+  walk->measuring = costs->left == 0;
+  if (walk->measuring)
     costs->overhead = clock_overhead(engine);
   else
     costs->left--;
-  replay->walks = graph->assignment.lanes && graph->assignment.lanes <= engine->lane_count && !replay->rest;
+  walk->by_lists = graph->assignment.lanes && graph->assignment.lanes <= engine->lane_count && !replay->rest;
   if (replay->rest) replay->rest--;
   /* relaxed: the lanes come in through something that orders memory */
-  atomic_store_explicit(&replay->walk, replay->walks ? TASK_WALKING : TASK_WALK_ENDED, memory_order_relaxed);
-  atomic_store_explicit(&replay->holders, 0, memory_order_relaxed);
-  return (int)replay->walks;
+  atomic_store_explicit(&walk->state, walk->by_lists ? TASK_WALKING : TASK_WALK_ENDED, memory_order_relaxed);
+  atomic_store_explicit(&walk->holders, 0, memory_order_relaxed);
+  atomic_store_explicit(&walk->began, 0, memory_order_relaxed);
+  return (int)walk->by_lists;
 }
 
 static void end_measuring(task_costs *costs) {
@@ -408,13 +435,41 @@ static void end_walk(task_replay *replay, int given_up) {
   if (replay->failed_walks == 1) replay->costs.left = 0;
 }
 
+/* Lanes that have no CPU of their own are worse than none. */
+static void compare_with_one_lane(task_graph *graph, uint64_t took) {
+  task_replay *replay = &graph->replay;
+  const task_assignment *assignment = &graph->assignment;
+  if (assignment->lanes < 2) return;
+  if (took <= assignment->alone + ODD_NS) {
+    if (replay->slow_runs) replay->slow_runs--;
+    return;
+  }
+  if (++replay->slow_runs < SLOW_RUNS) return;
+  replay->slow_runs = replay->rest = replay->failed_walks = 0;
+  replay->fewer_lanes = (assignment->lanes + 1) / 2;
+  replay->fewer_pause = !replay->fewer_pause                  ? FIRST_PAUSE
+                        : replay->fewer_pause < LONGEST_FEWER ? 4 * replay->fewer_pause
+                                                              : LONGEST_FEWER;
+  replay->fewer_left = replay->fewer_pause;
+  replay->costs.fresh = 1;
+}
+
+static int64_t began(const task_engine *engine) {
+  int64_t came = engine->graph->replay.came;
+  int64_t queued = atomic_load_explicit(&engine->walk.began, memory_order_relaxed);
+  return !engine->walk.by_lists || (queued && queued < came) ? queued : came;
+}
+
 void task_replay_finish(task_engine *engine) {
   task_replay *replay = &engine->graph->replay;
-  int given_up = atomic_load_explicit(&replay->walk, memory_order_relaxed) != TASK_WALKING;
+  int given_up = atomic_load_explicit(&engine->walk.state, memory_order_relaxed) != TASK_WALKING;
   if (atomic_load_explicit(&engine->stop, memory_order_relaxed)) return;
-  if (replay->costs.measuring)
+  uint64_t took = (uint64_t)(now(engine) - began(engine));
+  if (engine->walk.by_lists) end_walk(replay, given_up);
+  if (engine->walk.measuring) {
     end_measuring(&replay->costs);
-  else if (replay->walks && !given_up)
-    compare_with_usual(&replay->costs, (uint64_t)(now(engine) - replay->costs.began));
-  if (replay->walks) end_walk(replay, given_up);
+  } else {
+    if (engine->walk.by_lists && !given_up) compare_with_usual(&replay->costs, took);
+    compare_with_one_lane(engine->graph, took);
+  }
 }

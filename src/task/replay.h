@@ -9,11 +9,11 @@
 **   nothing is reset between runs. `over` <= steps that have ended <= `taken`.
 ** - Only its lane raises `taken`, by compare-exchange from what it knows; whoever gives the lists up exchanges it for
 **   TASK_TAKEN_AWAY. So every step is taken by its lane or has been taken away, never both.
-** - Giving up happens once a run: `walk` goes from WALKING to ENDING to ENDED. In ENDING one lane counts the open edges
-**   of every node that was not over: what it saw in `over` is done, and everything else is not, whatever has happened
-**   since. In ENDED each lane that has taken steps beyond that completes what it has run of them, and makes the others
-**   available if they are ready. Such a step has one open edge too many until then, so nobody else can get it; and while
-**   `holders` counts such lanes, the run is not at rest. */
+** - Giving up happens once a run: the state of the walk goes from WALKING to ENDING to ENDED. In ENDING one lane counts
+**   the open edges of every node that was not over: what it saw in `over` is done, and everything else is not, whatever
+**   has happened since. In ENDED each lane that has taken steps beyond that completes what it has run of them, and makes
+**   the others available if they are ready. Such a step has one open edge too many until then, so nobody else can get it;
+**   and while `holders` counts such lanes, the run is not at rest. */
 #ifndef TASK_REPLAY_H
 #define TASK_REPLAY_H
 
@@ -39,27 +39,37 @@ typedef struct task_course {
 
 /* How far the costs of the nodes are known. */
 typedef struct task_costs {
-  uint32_t measured;  /* runs of the present measuring that are over */
-  uint32_t fresh;     /* the assignment does not know them yet */
-  uint32_t measuring; /* this run is measured */
-  uint32_t left;      /* runs until the next measuring … */
-  uint32_t pause;     /* … and how many come between that and the one after */
-  uint32_t overhead;  /* ns that the clock adds to a measure */
-  uint32_t odd;       /* runs in a row that took much longer or shorter than usual … */
-  uint32_t odd_most;  /* … and how many start a measuring; 0: the first time is to come */
-  uint64_t usual;     /* ns of a run; 0: not known */
-  int64_t began;
+  uint32_t measured; /* runs of the present measuring that are over */
+  uint32_t fresh;    /* the assignment does not know them yet */
+  uint32_t left;     /* runs until the next measuring … */
+  uint32_t pause;    /* … and how many come between that and the one after */
+  uint32_t overhead; /* ns that the clock adds to a measure */
+  uint32_t odd;      /* runs in a row that took much longer or shorter than usual … */
+  uint32_t odd_most; /* … and how many start a measuring; 0: the first time is to come */
+  uint64_t usual;    /* ns of a run; 0: not known */
 } task_costs;
 
-typedef struct task_replay {
-  BASE_ALIGNED _Atomic uint32_t walk;
+/* How the present run of a graph goes. Part of the engine, next to what else the owner tells the lanes of a run. */
+typedef struct task_walk {
+  _Atomic uint32_t state;
   uint32_t run;             /* number, from 1 */
-  uint32_t walks;           /* this run began with lists */
+  uint32_t by_lists;        /* it began with lists */
+  uint32_t measuring;       /* it finds out what the nodes cost */
   _Atomic uint32_t holders; /* lanes that have taken steps and not handed them over yet */
-  uint32_t failed_walks;    /* in a row */
-  uint32_t rest;            /* runs that go through the queues before lists are tried again */
+  _Atomic int64_t began;    /* when nodes first went through the queues; 0: they have not */
+} task_walk;
+
+/* The owner's. */
+typedef struct task_replay {
+  int64_t came;          /* when the owner came into the last run … */
+  uint32_t run;          /* … and its number, from 1 */
+  uint32_t failed_walks; /* in a row */
+  uint32_t rest;         /* runs that go through the queues before lists are tried again */
+  uint32_t fewer_lanes;  /* that lists are made for; 0: as many as pay */
+  uint32_t fewer_left;   /* runs until more are tried again … */
+  uint32_t fewer_pause;  /* … and how many the next time */
+  uint32_t slow_runs;    /* that took longer than one lane alone would, less those that did not */
   task_costs costs;
-  task_course *courses; /* by lane */
 } task_replay;
 
 enum {

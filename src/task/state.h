@@ -45,7 +45,6 @@ struct task_engine {
   task_map *map;
   uint64_t tasks, edges;
   int64_t deadline;        /* the owner waits no longer than that; INT64_MAX: as long as it takes */
-  task_graph *graph;       /* what this run executes; NULL: the tasks of the window */
   uint32_t first_sequence; /* of this run */
   uint32_t draft;          /* slot that task_engine_open has shown; TASK_NONE: none */
   uint32_t draft_held_at;  /* byte of its payload where the numbers of its blocks will stand … */
@@ -62,10 +61,15 @@ struct task_engine {
   /* read by all, written rarely */
   BASE_ALIGNED task_hooks hooks;
   uint32_t lane_count;
-  _Atomic uint32_t stop;               /* tasks fail instead of running */
-  _Atomic uint32_t finished;           /* lanes go home */
-  uint32_t stays;                      /* kernels that cost at most so many ns stay with their lane */
+  uint32_t stays; /* kernels that cost at most so many ns stay with their lane */
+  task_lane *lanes;
   _Atomic uint32_t cost[TASK_KERNELS]; /* ns */
+
+  /* of this run; one line, so that a lane that comes in has all of it at once */
+  BASE_ALIGNED task_graph *graph; /* what it executes; NULL: the tasks of the window */
+  task_walk walk;
+  _Atomic uint32_t stop;     /* tasks fail instead of running */
+  _Atomic uint32_t finished; /* lanes go home */
 
   /* sleeping and waking */
   BASE_ALIGNED _Atomic uint32_t event; /* the word to sleep on */
@@ -73,8 +77,6 @@ struct task_engine {
   _Atomic uint32_t wake_pending; /* a sleeper has been woken and has not looked around yet */
   _Atomic uint32_t owner_target; /* the owner sleeps until so many slots have come back; 0: it does not */
   BASE_ALIGNED _Atomic uint64_t idle; /* low half: lanes without work; high half: how often one found some */
-
-  task_lane *lanes;
 };
 
 /* Makes a ready task available: to the lane itself, and to others if it is long. The lane's thread. */
