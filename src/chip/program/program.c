@@ -2,9 +2,9 @@
 #include "base/atomic.h"
 #include "base/memory.h"
 #include "chip/kept.h"
-#include "chip/record.h"
 #include "chip/program/arena.h"
 #include "chip/program/compile.h"
+#include "chip/record.h"
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
