@@ -190,7 +190,8 @@ BATON_MUST_CHECK baton_status baton_worker_run(baton_worker *worker, baton_progr
 
 /* The same without waiting for the end. Inputs are copied, and on host_build_graph the orchestration is
 ** called, on the calling thread before this returns; a run that shares written host memory with an
-** unfinished one waits for it first. Baton holds the storage of the tensors; outputs are written when the
+** unfinished one waits for it first. On tensormap_and_ringbuffer the calling thread plays the control processor for a graph
+** function: it waits until the runs before have ended, and returns when all tasks are submitted. Baton holds the storage of the tensors; outputs are written when the
 ** run ends. The caller owns *out. Runs of one worker execute one after the other, in the order of their
 ** submits. */
 BATON_MUST_CHECK baton_status baton_worker_submit(baton_worker *worker, baton_program *program,

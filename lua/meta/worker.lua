@@ -72,7 +72,8 @@ function worker:run(program, arguments, config) end
 
 ---The same without waiting for the end. The graph function is called before this returns, inputs are copied; outputs are
 ---written when the run ends. Runs of one worker execute in the order of their submits. Whoever touches the host tensors
----meanwhile waits: for the end of runs that write them, and to write also of those that read them.
+---meanwhile waits: for the end of runs that write them, and to write also of those that read them. A graph function on
+---tensormap_and_ringbuffer plays the control processor, so it is called when the runs before have ended.
 ---@param program baton.program|baton.handle
 ---@param arguments? baton.value[]|table<string, baton.value>
 ---@param config? baton.config

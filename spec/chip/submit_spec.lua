@@ -76,6 +76,23 @@ glue.each_platform(function(platform)
       end
     end
 
+    for _, second in ipairs {
+      { "host_build_graph", "graph", graph }, { "host_build_graph", "orchestration", orchestration },
+      { "tensormap_and_ringbuffer", "orchestration", orchestration },
+    } do
+      it(("lets the next run be prepared, of the %s of %s"):format(second[2], second[1]), function()
+        local x, y = tensor.zeros("f32", { 1 }), tensor.zeros("f32", { 1 })
+        local first <close> = chip:submit(program(orchestration), { x })
+        local run <close> = chip:submit(program(second[3]), { y }, { runtime = second[1] })
+        assert.is_false(first:done())
+        assert.is_false(run:done())
+        gate.open()
+        assert.is_true(run:wait(gate.seconds))
+        assert.is_true(first:done())
+        assert.same({ 12, 12 }, { x:get(1), y:get(1) })
+      end)
+    end
+
     it("is cancelled while its orchestration waits for an element", function()
       local x = tensor.zeros("f32", { 1 })
       local run <close> = chip:submit(program(reader), { x }, { runtime = "tensormap_and_ringbuffer" })
