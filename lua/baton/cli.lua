@@ -19,7 +19,7 @@ local commands = {
   repl = function(...) return require("baton.repl").main(...) end,
   devices = function(...) return require("baton.devices").main(...) end,
   doctor = function(...) return require("baton.doctor").main(...) end,
-  new = unsupported "new",
+  new = function(...) return require("baton.new").main(...) end,
 }
 
 local function call(command, ...)

@@ -132,19 +132,21 @@ static int module_executable(lua_State *L) { /* the path of this program */
   return 1;
 }
 
-/* make_folder(path) -> true, or nil and why not. Missing folders above it are made too; they are the user's alone. */
+/* make_folder(path [, mode]) -> true, or nil and why not. Missing folders above it are made too; without a mode they are
+** the user's alone. */
 static int module_make_folder(lua_State *L) {
   char path[PATH_MAX];
   size_t length;
   const char *wanted = luaL_checklstring(L, 1, &length);
+  mode_t mode = (mode_t)luaL_optinteger(L, 2, 0700);
   if (length == 0 || length >= sizeof path) return luaL_fileresult(L, (errno = ENAMETOOLONG, 0), wanted);
   memcpy(path, wanted, length + 1);
   for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
     *slash = 0;
-    if (mkdir(path, 0700) != 0 && errno != EEXIST) return luaL_fileresult(L, 0, wanted);
+    if (mkdir(path, mode) != 0 && errno != EEXIST) return luaL_fileresult(L, 0, wanted);
     *slash = '/';
   }
-  if (mkdir(path, 0700) != 0 && errno != EEXIST) return luaL_fileresult(L, 0, wanted);
+  if (mkdir(path, mode) != 0 && errno != EEXIST) return luaL_fileresult(L, 0, wanted);
   return luaL_fileresult(L, 1, wanted);
 }
 
