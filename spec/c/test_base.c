@@ -542,6 +542,39 @@ static void sleeping_threads_wake_for_each_lane(void **state) {
   pthread_barrier_destroy(&meeting);
 }
 
+static void submit_meeting(base_pool *pool, meeting_job *job, pthread_barrier_t *meeting, sem_t *ended) {
+  *job = (meeting_job){{.run = meet_lane, .done = meeting_done, .lanes = 1}, meeting, ended};
+  base_pool_submit(pool, &job->job);
+}
+
+static void await_meetings(sem_t *ended, int count) {
+  while (count)
+    if (sem_wait(ended) == 0) count--;
+}
+
+/* Right after a job one thread is still awake: it is enough for one of the two that come then, which need each other. */
+static void a_thread_that_lingers_is_counted_on_by_one_job(void **state) {
+  (void)state;
+  pthread_barrier_t alone, together;
+  sem_t ended;
+  pthread_barrier_init(&alone, NULL, 1);
+  pthread_barrier_init(&together, NULL, 2);
+  sem_init(&ended, 0, 0);
+  base_pool *pool = pool_of(4);
+  for (int i = 0; i < 500; i++) {
+    meeting_job first, one, two;
+    submit_meeting(pool, &first, &alone, &ended);
+    await_meetings(&ended, 1);
+    submit_meeting(pool, &one, &together, &ended);
+    submit_meeting(pool, &two, &together, &ended);
+    await_meetings(&ended, 2);
+  }
+  base_pool_close(pool);
+  sem_destroy(&ended);
+  pthread_barrier_destroy(&alone);
+  pthread_barrier_destroy(&together);
+}
+
 /* All threads must be there to the end: the lanes wait for each other. */
 static void done_may_submit_again_while_closing(void **state) {
   (void)state;
@@ -663,6 +696,7 @@ int main(void) {
       cmocka_unit_test(lanes_run_at_the_same_time),
       cmocka_unit_test(two_jobs_run_at_the_same_time),
       cmocka_unit_test(sleeping_threads_wake_for_each_lane),
+      cmocka_unit_test(a_thread_that_lingers_is_counted_on_by_one_job),
       cmocka_unit_test(done_may_submit_again_while_closing),
       cmocka_unit_test(done_may_free_the_job),
       cmocka_unit_test(pool_threads_leave_signals_alone),

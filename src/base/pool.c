@@ -1,17 +1,30 @@
 #include "base/pool.h"
+#include "base/atomic.h"
+#include "base/clock.h"
 #include "base/memory.h"
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
+enum {
+  LINGER_NS =
+      20000,  /* a thread that has ended a lane looks for the next one before it sleeps: four wake-ups long */
+  LOOKS = 64, /* at the pool between two looks at the clock */
+  TRIES = 1000 /* for the lock, which is held for a few instructions, before sleeping on it */
+};
+
 struct base_pool {
-  pthread_mutex_t lock;   /* guards what follows and the private fields of the jobs in the pool */
-  pthread_cond_t work;    /* a lane is waiting, or the pool is to end */
-  base_job *first, *last; /* jobs with lanes that have not started */
-  uint32_t active;        /* threads inside a job */
-  uint32_t threads;       /* that run */
+  pthread_mutex_t lock;    /* guards what follows and the private fields of the jobs in the pool */
+  pthread_cond_t work;     /* a lane is waiting, or the pool is to end */
+  base_job *first, *last;  /* jobs with lanes that have not started */
+  uint32_t active;         /* threads inside a job */
+  uint32_t threads;        /* that run */
+  uint32_t lingering;      /* threads that look for a job without the lock … */
+  uint32_t most_lingering; /* … how many may at once: they leave a CPU to others … */
+  uint32_t expected;       /* … and how many a job in the queue counts on */
   int closing;
+  _Atomic uint32_t news; /* counts jobs, and the closing */
   pthread_t handles[];
 };
 
@@ -50,16 +63,47 @@ static void lane_run(base_pool *pool) {
   if (pool->closing && pool->active == 0) pthread_cond_broadcast(&pool->work);
 }
 
+static void lock_awake(base_pool *pool) {
+  for (int i = 0; i < TRIES; i++) {
+    if (pthread_mutex_trylock(&pool->lock) == 0) return;
+    base_relax();
+  }
+  pthread_mutex_lock(&pool->lock);
+}
+
+/* Jobs that come one soon after the other find a thread that is awake. Called and left with the lock held. */
+static void linger(base_pool *pool) {
+  uint32_t seen = atomic_load_explicit(&pool->news, memory_order_relaxed), now = seen;
+  int64_t until = base_now() + LINGER_NS;
+  pool->lingering++;
+  pthread_mutex_unlock(&pool->lock);
+  do {
+    for (int i = 0; i < LOOKS && now == seen; i++) {
+      base_relax();
+      now = atomic_load_explicit(&pool->news, memory_order_relaxed);
+    }
+  } while (now == seen && base_now() < until);
+  lock_awake(pool);
+  pool->lingering--;
+  if (pool->expected) pool->expected--;
+}
+
 static void *thread_main(void *argument) {
   base_pool *pool = argument;
+  int worked = 0;
   pthread_mutex_lock(&pool->lock);
   for (;;) {
-    if (pool->first)
+    if (pool->first) {
       lane_run(pool);
-    else if (pool->closing && pool->active == 0)
+      worked = 1;
+    } else if (pool->closing && pool->active == 0) {
       break;
-    else
+    } else if (worked && !pool->closing && pool->lingering < pool->most_lingering) {
+      linger(pool);
+      worked = 0;
+    } else {
       pthread_cond_wait(&pool->work, &pool->lock);
+    }
   }
   pthread_mutex_unlock(&pool->lock);
   return NULL;
@@ -88,9 +132,11 @@ static int thread_start(base_pool *pool, const char *name) {
 
 baton_status base_pool_open(uint32_t threads, const char *name, base_pool **out, baton_error *err) {
   *out = NULL;
-  if (threads == 0) threads = base_cpu_count();
+  uint32_t cpus = base_cpu_count();
+  if (threads == 0) threads = cpus;
   base_pool *pool = base_calloc(1, sizeof *pool + threads * sizeof pool->handles[0]);
   if (!pool) return base_out_of_memory(err, "a thread pool");
+  pool->most_lingering = cpus - 1;
   pthread_mutex_init(&pool->lock, NULL);
   pthread_cond_init(&pool->work, NULL);
   sigset_t before;
@@ -113,12 +159,15 @@ uint32_t base_pool_threads(const base_pool *pool) { return pool->threads; }
 
 void base_pool_submit(base_pool *pool, base_job *job) {
   job->started = job->ended = 0;
-  pthread_mutex_lock(&pool->lock);
+  lock_awake(pool);
   job_push(pool, job);
-  if (job->lanes > 1)
+  uint32_t needs = job->lanes ? job->lanes : 1, awake = pool->lingering - pool->expected;
+  pool->expected += needs < awake ? needs : awake;
+  if (needs > awake + 1)
     pthread_cond_broadcast(&pool->work);
-  else
+  else if (needs > awake)
     pthread_cond_signal(&pool->work);
+  atomic_fetch_add_explicit(&pool->news, 1, memory_order_relaxed);
   pthread_mutex_unlock(&pool->lock);
 }
 
@@ -126,6 +175,7 @@ void base_pool_close(base_pool *pool) {
   if (!pool) return;
   pthread_mutex_lock(&pool->lock);
   pool->closing = 1;
+  atomic_fetch_add_explicit(&pool->news, 1, memory_order_relaxed);
   pthread_cond_broadcast(&pool->work);
   pthread_mutex_unlock(&pool->lock);
   for (uint32_t i = 0; i < pool->threads; i++) pthread_join(pool->handles[i], NULL);

@@ -22,8 +22,8 @@ struct base_job {
   uint32_t started, ended; /* private to the pool */
 };
 
-/* Starts `threads` threads (0: base_cpu_count()), named after `name`. They sleep while there is nothing to do
-** and block all signals but those that their own code raises. `resource_limit` when the machine refuses a
+/* Starts `threads` threads (0: base_cpu_count()), named after `name`. They sleep while there is nothing to do, but for
+** the first 20 µs, in which they look for more if there is a CPU for that, and block all signals but those that their own code raises. `resource_limit` when the machine refuses a
 ** thread. */
 baton_status base_pool_open(uint32_t threads, const char *name, base_pool **out, baton_error *err);
 uint32_t base_pool_threads(const base_pool *pool);

@@ -336,6 +336,7 @@ baton_status chip_launch_await(baton_run *run, double seconds, double deadline, 
   double left = deadline > 0 ? deadline - (double)(base_now() - run->begun) / 1e9 : -1;
   int bounded = deadline > 0 && (seconds < 0 || left < seconds);
   if (bounded) seconds = left < 0 ? 0 : left;
+  if (seconds != 0) chip_run_look(run);
   baton_status status = baton_run_wait(run, seconds, over, err);
   return *over || !bounded || status != BATON_OK ? status : cancel_late(run, deadline, over, err);
 }

@@ -108,6 +108,7 @@ baton_status baton_worker_open(const baton_worker_options *options, baton_worker
   }
   worker->platform = device_platform_of(worker->dev)->name;
   worker->device_number = opened.id;
+  worker->cpus = base_cpu_count();
   status = warm_up(worker, options, err);
   if (status == BATON_OK)
     *out = worker;

@@ -18,6 +18,7 @@ struct baton_worker {
   _Atomic uint32_t holders;
   const char *platform; /* static */
   uint32_t device_number;
+  uint32_t cpus; /* of this process, when the worker was opened */
   baton_config config;
   char *runtime;                /* config.runtime points here */
   pthread_mutex_t closing_lock; /* one shutdown at a time */
