@@ -442,6 +442,23 @@ static void an_elided_task_is_over_at_its_submit(void **state) {
   }
 }
 
+/* Nobody else would run them: they do not pile up until the window is full. */
+static void queued_tasks_of_one_lane_do_not_pile_up(void **state) {
+  (void)state;
+  fixture f;
+  trail t = {.caller = pthread_self()};
+  task_access chain = fixture_run(1, RW, 0, 64);
+  fixture_open(&f, fixture_limits(1));
+  task_engine_choose(f.engine, TASK_QUEUED);
+  fixture_begin(&f);
+  for (uint32_t i = 1; i <= 1000; i++) fixture_submit(&f, 1, (fixture_body){walk, &t}, &chain, 1, NULL, 0);
+  assert_true(fixture_counts(&f).window_high < 200);
+  assert_int_equal(fixture_finish(&f), TASK_OK);
+  assert_int_equal(t.runs, 1000);
+  fixture_assert_clean(&f);
+  fixture_close(&f);
+}
+
 /* One that fails is in the map, and its number is remembered. Its blocks do not outlive their scope. */
 static void an_elided_task_that_fails_takes_its_dependents(void **state) {
   (void)state;
@@ -467,6 +484,23 @@ static void an_elided_task_that_fails_takes_its_dependents(void **state) {
   assert_int_equal(fixture_finish(&f), TASK_OK);
   assert_int_equal(runs, 1);
   check_next_run(&f);
+  fixture_close(&f);
+}
+
+/* What the map found for the access of one task is not taken for that of the next, which needed no more than a look. */
+static void an_elided_task_that_fails_is_known_by_its_own_region(void **state) {
+  (void)state;
+  fixture f;
+  _Atomic uint32_t runs = 0;
+  fixture_open(&f, fixture_limits(1));
+  fixture_begin(&f);
+  task_access access = fixture_run(1, RW, 0, 64);
+  for (int i = 0; i < 3; i++) fixture_submit(&f, 1, (fixture_body){fixture_fail, NULL}, &access, 1, NULL, 0);
+  access.base = 2;
+  fixture_submit(&f, 1, (fixture_body){fixture_fail, NULL}, &access, 1, NULL, 0);
+  fixture_submit(&f, 1, counting(&runs), &access, 1, NULL, 0);
+  assert_int_equal(fixture_finish(&f), TASK_OK);
+  assert_int_equal(runs, 0);
   fixture_close(&f);
 }
 
@@ -837,6 +871,10 @@ static void failures_that_fill_the_map_end_the_run_well(void **state) {
     task_access access = fixture_run(1, RW, i * 64, 64);
     fixture_submit(&f, 1, (fixture_body){fixture_fail, NULL}, &access, 1, NULL, 0);
   }
+  for (uint64_t i = 0; i < 100; i++) {
+    task_access access = fixture_run(1, R, i * 64, 64);
+    fixture_submit(&f, 1, counting(&runs), &access, 1, NULL, 0);
+  }
   assert_int_equal(fixture_finish(&f), TASK_OK);
   assert_int_equal(runs, 0);
   check_next_run(&f);
@@ -1020,7 +1058,9 @@ int main(void) {
       cmocka_unit_test(scopes_nest_to_their_depth),
       cmocka_unit_test(a_manual_scope_infers_nothing),
       cmocka_unit_test(an_elided_task_is_over_at_its_submit),
+      cmocka_unit_test(queued_tasks_of_one_lane_do_not_pile_up),
       cmocka_unit_test(an_elided_task_that_fails_takes_its_dependents),
+      cmocka_unit_test(an_elided_task_that_fails_is_known_by_its_own_region),
       cmocka_unit_test(a_kernel_that_becomes_long_is_no_longer_elided),
       cmocka_unit_test(chains_of_any_length_end_in_order),
       cmocka_unit_test(nothing_is_elided_before_its_producers),

@@ -35,6 +35,7 @@ task_engine *task_engine_init(void *memory, const task_limits *limits, const tas
     at += aligned(capacity * sizeof(uint32_t));
   }
   task_window_init(&engine->window, at, limits->tasks, limits->edges);
+  engine->window.alone = limits->lanes == 1;
   at += aligned(task_window_size(limits->tasks, limits->edges));
   task_pool_init(&engine->pool, at, limits->payload);
   at += aligned(task_pool_size(limits->payload));
@@ -52,6 +53,7 @@ static void set_thresholds(task_engine *engine) {
   engine->stays = engine->policy == TASK_OFFERED && !alone ? 0
                   : engine->policy == TASK_QUEUED || alone ? UINT32_MAX
                                                            : TASK_SHORT_NS - 1;
+  engine->keeps = engine->stays < TASK_ALONE_NS ? TASK_ALONE_NS - 1 : engine->stays;
   engine->elides = engine->held || engine->policy == TASK_QUEUED || engine->policy == TASK_OFFERED ? 0
                    : engine->policy == TASK_ELIDED ? UINT32_MAX
                                                    : engine->stays;
@@ -83,6 +85,7 @@ void task_engine_free_all(task_engine *engine, uint32_t slot) {
     const uint32_t *blocks =
         (const uint32_t *)(void *)((char *)task_pool_at(&engine->pool, task->payload) + task->held_at);
     for (uint32_t i = 0; i < task->held; i++) task_block_release(&engine->scopes, blocks[i]);
+    task->held = 0;
   }
   if (task->room > TASK_ROOM_KEPT) {
     task_pool_give(&engine->pool, task->payload);
@@ -136,7 +139,6 @@ static void drop_room(task_engine *engine, uint32_t slot) {
 /* Takes the argument memory back that free slots keep. Those that were freed last have it, and they come first. */
 static void drop_rooms(task_engine *engine) {
   const task_window *window = &engine->window;
-  if (window->fresh < window->capacity) drop_room(engine, window->fresh);
   for (uint32_t slot = window->free; slot != TASK_NONE && engine->rooms; slot = window->slots[slot].next)
     drop_room(engine, slot);
 }
@@ -159,6 +161,8 @@ static int take_room(task_engine *engine, uint32_t slot, uint32_t bytes) {
 /* A free slot with argument memory of at least `bytes`. While this waits, other slots become free. */
 static task_status show_slot(task_engine *engine, uint32_t bytes) {
   for (;;) {
+    if (engine->window.free == TASK_NONE)
+      (void)task_engine_reclaim(engine); /* before fresh ones: they are in a cache */
     uint32_t slot = task_window_peek(&engine->window);
     engine->draft = slot;
     if (slot == TASK_NONE) {
@@ -182,40 +186,39 @@ static task_status take_regions(task_engine *engine, uint32_t count) {
   return TASK_OK;
 }
 
+static void *show_payload(task_engine *engine, uint32_t held_at, uint32_t blocks) {
+  engine->draft_held_at = held_at;
+  engine->draft_blocks = blocks;
+  engine->draft_payload = task_pool_at(&engine->pool, engine->window.slots[engine->draft].payload);
+  return engine->draft_payload;
+}
+
 /* Everything that may have to wait, or to be refused. */
-TASK_COLD static task_status open_slowly(task_engine *engine, const task_access *accesses, uint32_t count,
-                                         uint32_t held_at, uint32_t *which) {
+__attribute__((noinline)) static task_status open_slowly(task_engine *engine, const task_access *accesses,
+                                                         uint32_t count, uint32_t held_at, void **out,
+                                                         uint32_t *which) {
   uint32_t blocks = 0;
   task_status status = count_blocks(engine, accesses, count, &blocks, which);
   if (status == TASK_OK) status = take_regions(engine, count);
   if (status == TASK_OK) status = show_slot(engine, held_at + blocks * (uint32_t)sizeof(uint32_t));
-  engine->draft_blocks = blocks;
+  if (status == TASK_OK)
+    *out = show_payload(engine, held_at, blocks);
+  else
+    engine->draft = TASK_NONE;
   return status;
 }
 
-/* The next slot has room for the arguments already, as after a task of this kernel. */
-static inline int shows_room(task_engine *engine, uint32_t bytes) {
-  uint32_t slot = task_window_peek(&engine->window);
-  engine->draft = slot;
-  return slot != TASK_NONE && engine->window.slots[slot].room >= (bytes ? bytes : 1);
-}
-
+/* In the common case the next slot has room for the arguments already, as after a task of this kernel. */
 task_status task_engine_open(task_engine *engine, const task_access *accesses, uint32_t count,
                              uint32_t payload, void **out, uint32_t *which) {
-  uint32_t blocks = 0, held_at = (payload + 3) & ~3u;
+  uint32_t blocks = 0, held_at = (payload + 3) & ~3u, slot = engine->window.free;
   for (uint32_t i = 0; i < count; i++) blocks |= accesses[i].block;
-  engine->draft_blocks = 0;
-  if (__builtin_expect(blocks || !shows_room(engine, held_at) ||
-                           (count && !task_map_reserve(engine->map, &engine->window, count)),
-                       0)) {
-    task_status status = open_slowly(engine, accesses, count, held_at, which);
-    if (status != TASK_OK) {
-      engine->draft = TASK_NONE;
-      return status;
-    }
-  }
-  engine->draft_held_at = held_at;
-  *out = task_pool_at(&engine->pool, engine->window.slots[engine->draft].payload);
+  if (__builtin_expect(blocks || slot == TASK_NONE, 0) ||
+      __builtin_expect(engine->window.slots[slot].room < (held_at ? held_at : 1), 0) ||
+      __builtin_expect(count && !task_map_has_room(engine->map, count), 0))
+    return open_slowly(engine, accesses, count, held_at, out, which);
+  engine->draft = slot;
+  *out = show_payload(engine, held_at, 0);
   return TASK_OK;
 }
 
@@ -245,8 +248,8 @@ static void hold_blocks(task_engine *engine, task_slot *task, const task_access 
 }
 
 /* The draft becomes the task of this number. */
-static uint32_t claim_draft(task_engine *engine, uint32_t sequence, uint32_t kernel,
-                            const task_access *accesses, uint32_t count) {
+static inline uint32_t claim_draft(task_engine *engine, uint32_t sequence, uint32_t kernel,
+                                   const task_access *accesses, uint32_t count) {
   uint32_t slot = engine->draft;
   task_slot *task = &engine->window.slots[slot];
   engine->draft = TASK_NONE;
@@ -258,82 +261,122 @@ static uint32_t claim_draft(task_engine *engine, uint32_t sequence, uint32_t ker
   return slot;
 }
 
-static void record_accesses(task_engine *engine, const task_access *accesses, uint32_t count, uint32_t slot) {
-  if (engine->scopes.open[engine->scopes.depth].manual) return;
+/* Those of a task's accesses that the map hears of. */
+static inline uint32_t count_inferred(const task_engine *engine, uint32_t count) {
+  return task_scopes_are_manual(&engine->scopes) ? 0 : count;
+}
+
+/* Begins the draft with all that these accesses must wait for. */
+static inline void infer_accesses(task_engine *engine, const task_access *accesses, uint32_t count) {
+  task_window_begin_draft(&engine->window);
+  for (uint32_t i = 0; i < count; i++) task_map_infer(engine->map, &engine->window, &accesses[i]);
+}
+
+static inline void record_accesses(task_engine *engine, const task_access *accesses, uint32_t count,
+                                   uint32_t slot) {
   for (uint32_t i = 0; i < count; i++) task_map_record(engine->map, &engine->window, &accesses[i], slot);
 }
 
 /* One that has failed, or waits inside, is known to others after all. */
-TASK_COLD static void end_elided(task_engine *engine, const task_call *call, int result,
-                                 const task_access *accesses, uint32_t count) {
+TASK_COLD static task_status end_elided(task_engine *engine, const task_call *call, int result,
+                                        const task_access *accesses, uint32_t count) {
+  uint32_t inferred = count_inferred(engine, count);
+  engine->draft = call->task.slot;
+  infer_accesses(engine, accesses, inferred); /* nothing new, but what is recorded was inferred before */
   uint32_t slot = claim_draft(engine, call->task.generation, call->kernel, accesses, count);
-  engine->window.producer_count = 0;
   (void)task_window_link(&engine->window, slot);
-  record_accesses(engine, accesses, count, slot);
+  record_accesses(engine, accesses, inferred, slot);
   (void)task_lane_end(engine, &engine->lanes[0], slot, result);
+  return TASK_OK;
 }
 
 /* Calls the draft's kernel at once. Nothing that has run, and well, orders or fails what comes later, so neither the window
 ** nor the map hears of it: its slot stays free, and its handle is that of a task that is gone. */
-static inline void elide(task_engine *engine, uint32_t kernel, const task_access *accesses, uint32_t count,
-                         baton_task *out) {
+static inline task_status elide(task_engine *engine, uint32_t kernel, const task_access *accesses,
+                                uint32_t count, baton_task *out) {
   task_window *window = &engine->window;
-  task_call call = {.payload = task_pool_at(&engine->pool, window->slots[engine->draft].payload),
+  task_call call = {.payload = engine->draft_payload,
                     .kernel = kernel,
                     .task = {engine->draft, task_window_number(window)}};
   int result = TASK_CALL_OK;
   *out = call.task;
   engine->tasks++;
+  engine->draft = TASK_NONE;
   if (window->live == window->high) window->high++;
   /* relaxed: a cancel need not come at any certain task */
   if (__builtin_expect(atomic_load_explicit(&engine->stop, memory_order_relaxed), 0))
     result = TASK_CALL_FAILED;
   else if (kernel != TASK_NO_KERNEL)
     result = task_lane_call(engine, &engine->lanes[0], &call);
-  if (__builtin_expect(result != TASK_CALL_OK, 0))
-    end_elided(engine, &call, result, accesses, count);
-  else
-    engine->draft = TASK_NONE;
+  if (__builtin_expect(result != TASK_CALL_OK, 0)) return end_elided(engine, &call, result, accesses, count);
+  return TASK_OK;
 }
 
-/* The draft takes a slot, and runs when its producers are over. */
-static task_status submit_draft(task_engine *engine, uint32_t kernel, const task_access *accesses,
-                                uint32_t count, baton_task *out) {
+/* The draft has producers. Those that are soon done need no edges. */
+static inline task_status prepare_edges(task_engine *engine, uint32_t slot, uint32_t kernel) {
   task_window *window = &engine->window;
-  uint32_t slot = claim_draft(engine, task_window_number(window), kernel, accesses, count);
-  if (window->producer_count) task_start_catch_up(engine, kernel);
-  task_status status = window->producer_count > TASK_OWN_EDGES ? take_edges(engine, slot) : TASK_OK;
-  if (status != TASK_OK) {
-    task_engine_free(engine, slot);
-    window->sequence--; /* nobody knows the number: the tasks of a run are numbered without gaps */
-    return status;
+  task_start_catch_up(engine, kernel);
+  if (__builtin_expect(window->producer_count > TASK_OWN_EDGES, 0)) {
+    task_status status = take_edges(engine, slot);
+    if (status != TASK_OK) {
+      task_engine_free(engine, slot);
+      window->sequence--; /* nobody knows the number: the tasks of a run are numbered without gaps */
+      return status;
+    }
+  }
+  engine->edges += window->producer_count;
+  return TASK_OK;
+}
+
+/* The draft takes a slot, and runs when its producers are over. The map hears of its first `inferred` accesses. */
+static inline task_status submit_draft(task_engine *engine, uint32_t kernel, const task_access *accesses,
+                                       uint32_t count, uint32_t inferred, baton_task *out) {
+  task_window *window = &engine->window;
+  uint32_t number = task_window_number(window), slot = claim_draft(engine, number, kernel, accesses, count);
+  if (window->producer_count) {
+    task_status status = prepare_edges(engine, slot, kernel);
+    if (status != TASK_OK) return status;
   }
   engine->tasks++;
-  engine->edges += window->producer_count;
-  *out = (baton_task){slot, window->slots[slot].sequence};
+  *out = (baton_task){slot, number};
   int ready = task_window_link(window, slot);
-  record_accesses(engine, accesses, count, slot);
-  if (ready) task_start(engine, slot);
+  record_accesses(engine, accesses, inferred, slot);
+  if (ready)
+    task_start(engine, slot);
+  else if (__builtin_expect(window->live >= TASK_AHEAD, 0))
+    task_start_waiting(engine);
   return TASK_OK;
+}
+
+/* Where the map may know of others, or the caller does. */
+__attribute__((noinline)) static task_status submit_inferred(task_engine *engine, uint32_t kernel,
+                                                             const task_access *accesses, uint32_t count,
+                                                             const baton_task *deps, uint32_t ndeps,
+                                                             baton_task *out) {
+  task_window *window = &engine->window;
+  uint32_t inferred = count_inferred(engine, count);
+  infer_accesses(engine, accesses, inferred);
+  if (ndeps) depend_on(engine, deps, ndeps);
+  if (!(window->producer_count | window->draft_poisoned) &&
+      (task_cost(engine, kernel) <= engine->elides || task_start_at_once(engine, kernel)))
+    return elide(engine, kernel, accesses, count, out);
+  return submit_draft(engine, kernel, accesses, count, inferred, out);
+}
+
+/* True if the map knows nothing of the buffers of these accesses, as when no task in flight uses them: one look for each
+** access, and there is nothing to infer. */
+static inline int meets_nobody(const task_engine *engine, const task_access *accesses, uint32_t count) {
+  for (uint32_t i = 0; i < count; i++)
+    if (task_map_knows(engine->map, &accesses[i])) return 0;
+  return !engine->window.failures.all;
 }
 
 task_status task_engine_submit(task_engine *engine, uint32_t kernel, const task_access *accesses,
                                uint32_t count, const baton_task *deps, uint32_t ndeps, baton_task *out) {
-  task_window *window = &engine->window;
-  task_window_begin_draft(window);
-  if (!engine->scopes.open[engine->scopes.depth].manual)
-    for (uint32_t i = 0; i < count; i++) task_map_infer(engine->map, window, &accesses[i]);
-  if (ndeps) depend_on(engine, deps, ndeps);
-  if (__builtin_expect(task_cost(engine, kernel) <= engine->elides, 1) &&
-      !(window->producer_count | window->draft_poisoned)) {
-    elide(engine, kernel, accesses, count, out);
-    return TASK_OK;
-  }
-  if (!(window->producer_count | window->draft_poisoned) && task_start_at_once(engine, kernel)) {
-    elide(engine, kernel, accesses, count, out);
-    return TASK_OK;
-  }
-  return submit_draft(engine, kernel, accesses, count, out);
+  if (__builtin_expect(
+          !ndeps && task_cost(engine, kernel) <= engine->elides && meets_nobody(engine, accesses, count), 1))
+    return elide(engine, kernel, accesses, count, out);
+  return submit_inferred(engine, kernel, accesses, count, deps, ndeps, out);
 }
 
 static task_status await_task(task_engine *engine, baton_task task) {

@@ -3,12 +3,27 @@
 
 enum {
   SPINS = 400,
+  LOOK_EVERY = 16, /* spins: a look at a queue takes its line away from the lane that pushes */
   FIRST_NAP_NS = 1000000,
   LONGEST_NAP_NS = 16000000,
   WAITING_NAP_NS = 50000, /* with tasks that wait inside: nobody wakes the lane for them */
   SAMPLE_EVERY = 64,
   TASK_COST_MOST = 1000000000 /* ns */
 };
+
+/* Whose tasks a lane runs. It is a constant where tasks are run, so that what does not concern them is folded away. */
+typedef enum lane_run {
+  RUN_OWNER, /* of the window; lane 0, which frees their slots itself */
+  RUN_OTHER, /* of the window */
+  RUN_GRAPH
+} lane_run;
+
+#define FOLDED static inline __attribute__((always_inline))
+
+static inline lane_run run_of(const task_engine *engine, const task_lane *lane) {
+  if (engine->graph) return RUN_GRAPH;
+  return lane->number == 0 ? RUN_OWNER : RUN_OTHER;
+}
 
 /* Tasks are known by their slot, or in the run of a graph by their node. */
 static inline uint32_t kernel_of(const task_engine *engine, uint32_t task) {
@@ -93,11 +108,11 @@ TASK_COLD static int call_long(task_engine *engine, task_lane *lane, const task_
   return result;
 }
 
-static inline int call_kernel(task_engine *engine, task_lane *lane, const task_call *call) {
+FOLDED int call_kernel(task_engine *engine, task_lane *lane, const task_call *call) {
   if (__builtin_expect(atomic_load_explicit(&engine->stop, memory_order_relaxed), 0)) return TASK_CALL_FAILED;
   if (call->kernel == TASK_NO_KERNEL) return TASK_CALL_OK;
   uint32_t cost = task_cost(engine, call->kernel);
-  if (cost < TASK_ALONE_NS || cost <= engine->stays) return task_lane_call(engine, lane, call);
+  if (__builtin_expect(cost <= engine->keeps, 1)) return task_lane_call(engine, lane, call);
   return call_long(engine, lane, call, cost);
 }
 
@@ -113,12 +128,12 @@ static int execute_node(task_engine *engine, task_lane *lane, uint32_t node) {
 }
 
 /* Returns TASK_CALL_OK, TASK_CALL_FAILED or TASK_CALL_WAITS. */
-static inline int execute(task_engine *engine, task_lane *lane, uint32_t slot) {
-  if (engine->graph) return execute_node(engine, lane, slot);
+FOLDED int execute(task_engine *engine, task_lane *lane, uint32_t slot, lane_run run) {
+  if (run == RUN_GRAPH) return execute_node(engine, lane, slot);
   const task_slot *task = &engine->window.slots[slot];
   task_call call = {.payload = task_pool_at(&engine->pool, task->payload),
                     .kernel = task->kernel,
-                    .lane = lane->number,
+                    .lane = run == RUN_OWNER ? 0 : lane->number,
                     .task = {slot, task->sequence}};
   if (__builtin_expect(atomic_load_explicit(&task->poisoned, memory_order_relaxed), 0))
     return TASK_CALL_FAILED;
@@ -126,8 +141,8 @@ static inline int execute(task_engine *engine, task_lane *lane, uint32_t slot) {
 }
 
 /* Gives the slot back; lanes other than the owner's do so for several at a time. */
-static inline void give_back(task_engine *engine, task_lane *lane, uint32_t slot) {
-  if (lane->number == 0) {
+FOLDED void give_back(task_engine *engine, task_lane *lane, uint32_t slot, lane_run run) {
+  if (run == RUN_OWNER) {
     task_engine_free(engine, slot);
     return;
   }
@@ -140,7 +155,7 @@ static inline void give_back(task_engine *engine, task_lane *lane, uint32_t slot
 }
 
 /* Releases the consumers of a closed task; returns one of those that this made ready, if any, and queues the others. */
-static uint32_t release_all(task_engine *engine, task_lane *lane, uint32_t edge, int failed) {
+FOLDED uint32_t release_all(task_engine *engine, task_lane *lane, uint32_t edge, int failed) {
   uint32_t next = TASK_NONE;
   while (edge != TASK_NONE) {
     uint32_t ready = task_window_release(&engine->window, &edge, failed);
@@ -152,10 +167,10 @@ static uint32_t release_all(task_engine *engine, task_lane *lane, uint32_t edge,
 }
 
 /* Completes a task; returns one of those that it made ready, or TASK_NONE. */
-static inline uint32_t complete(task_engine *engine, task_lane *lane, uint32_t slot, int failed) {
-  uint32_t edge = task_window_close(&engine->window, slot, failed, lane->number == 0);
+FOLDED uint32_t complete(task_engine *engine, task_lane *lane, uint32_t slot, int failed, lane_run run) {
+  uint32_t edge = task_window_close(&engine->window, slot, failed, run == RUN_OWNER);
   uint32_t next = edge == TASK_NONE ? TASK_NONE : release_all(engine, lane, edge, failed);
-  give_back(engine, lane, slot);
+  give_back(engine, lane, slot, run);
   return next;
 }
 
@@ -182,8 +197,9 @@ void task_lane_complete_node(task_engine *engine, task_lane *lane, uint32_t node
   if (ready != TASK_NONE) task_lane_push(engine, lane, ready);
 }
 
-static inline uint32_t complete_any(task_engine *engine, task_lane *lane, uint32_t task, int failed) {
-  return engine->graph ? complete_node(engine, lane, task, failed) : complete(engine, lane, task, failed);
+FOLDED uint32_t complete_any(task_engine *engine, task_lane *lane, uint32_t task, int failed, lane_run run) {
+  return run == RUN_GRAPH ? complete_node(engine, lane, task, failed)
+                          : complete(engine, lane, task, failed, run);
 }
 
 /* A kernel that waits inside is not short, however soon it comes to that. */
@@ -194,32 +210,49 @@ static void count_as_long(task_engine *engine, uint32_t kernel) {
 }
 
 /* Completes a task that has run, or notes that it waits inside. Returns one of those that it made ready, or TASK_NONE. */
-static inline uint32_t end(task_engine *engine, task_lane *lane, uint32_t slot, int result) {
+FOLDED uint32_t end(task_engine *engine, task_lane *lane, uint32_t slot, int result, lane_run run) {
   if (__builtin_expect(result != TASK_CALL_WAITS, 1))
-    return complete_any(engine, lane, slot, result != TASK_CALL_OK);
+    return complete_any(engine, lane, slot, result != TASK_CALL_OK, run);
   count_as_long(engine, kernel_of(engine, slot));
   lane->waiting++;
   return TASK_NONE;
 }
 
 uint32_t task_lane_end(task_engine *engine, task_lane *lane, uint32_t slot, int result) {
-  return end(engine, lane, slot, result);
+  return end(engine, lane, slot, result, run_of(engine, lane));
 }
 
 /* The owner is not carried away: successors that others may run go to its queue, unless it waits anyway. */
-void task_lane_run(task_engine *engine, task_lane *lane, uint32_t slot, int waiting) {
-  while (slot != TASK_NONE) {
-    slot = end(engine, lane, slot, execute(engine, lane, slot));
-    if (slot != TASK_NONE && !waiting && task_flags(engine, kernel_of(engine, slot))) {
+FOLDED void run_from(task_engine *engine, task_lane *lane, uint32_t slot, int waiting, lane_run run) {
+  for (;;) {
+    slot = end(engine, lane, slot, execute(engine, lane, slot, run), run);
+    if (slot == TASK_NONE) return;
+    if (!waiting && task_flags(engine, kernel_of(engine, slot))) {
       task_lane_push(engine, lane, slot);
       return;
     }
   }
 }
 
-static void run_batch(task_engine *engine, task_lane *lane, int waiting) {
+void task_lane_run(task_engine *engine, task_lane *lane, uint32_t slot, int waiting) {
+  switch (run_of(engine, lane)) {
+  case RUN_OWNER: run_from(engine, lane, slot, waiting, RUN_OWNER); break;
+  case RUN_OTHER: run_from(engine, lane, slot, waiting, RUN_OTHER); break;
+  case RUN_GRAPH: run_from(engine, lane, slot, waiting, RUN_GRAPH); break;
+  }
+}
+
+FOLDED void run_claimed(task_engine *engine, task_lane *lane, int waiting, lane_run run) {
   while (lane->batch_next < lane->batch_count)
-    task_lane_run(engine, lane, lane->batch[lane->batch_next++] & ~TASK_ENTRY_FLAGS, waiting);
+    run_from(engine, lane, lane->batch[lane->batch_next++] & ~TASK_ENTRY_FLAGS, waiting, run);
+}
+
+static void run_batch(task_engine *engine, task_lane *lane, int waiting) {
+  switch (run_of(engine, lane)) {
+  case RUN_OWNER: run_claimed(engine, lane, waiting, RUN_OWNER); break;
+  case RUN_OTHER: run_claimed(engine, lane, waiting, RUN_OTHER); break;
+  case RUN_GRAPH: run_claimed(engine, lane, waiting, RUN_GRAPH); break;
+  }
   send_done(engine, lane);
 }
 
@@ -231,19 +264,26 @@ static int go_on(task_engine *engine, task_lane *lane) {
   int moved = engine->hooks.resume(engine->hooks.context, lane->number, stop, &end);
   if (moved == TASK_CALL_ENDED) {
     lane->waiting--;
-    uint32_t ready = complete_any(engine, lane, end.task.slot, end.failed);
+    uint32_t ready = complete_any(engine, lane, end.task.slot, end.failed, run_of(engine, lane));
     send_done(engine, lane);
     if (ready != TASK_NONE) task_lane_push(engine, lane, ready);
   }
   return moved != TASK_CALL_WAITS;
 }
 
-static int claim(task_lane *lane, task_lane *victim, int any) {
+/* The slots come over together, not one after the other. */
+static inline void fetch_batch(const task_engine *engine, const task_lane *lane) {
+  for (uint32_t i = 0; i < lane->batch_count; i++)
+    __builtin_prefetch(&engine->window.slots[lane->batch[i] & ~TASK_ENTRY_FLAGS], 1);
+}
+
+static int claim(task_engine *engine, task_lane *lane, task_lane *victim, int any) {
   lane->batch_next = 0;
   /* half of what a victim has, so that it keeps some */
   uint32_t most = lane == victim ? TASK_BATCH : task_queue_count(&victim->queue) / 2 + 1;
   lane->batch_count =
       task_queue_claim(&victim->queue, lane->batch, most < TASK_BATCH ? most : TASK_BATCH, any);
+  if (lane != victim && !engine->graph) fetch_batch(engine, lane);
   return lane->batch_count != 0;
 }
 
@@ -253,10 +293,10 @@ static int may_take_any(const task_lane *lane, task_lane *victim, int rescue) {
 
 /* Fills the lane's batch from its own queue, else from another's. `rescue`: short tasks of others too. */
 static int find(task_engine *engine, task_lane *lane, int rescue) {
-  if (claim(lane, lane, 1)) return 1;
+  if (claim(engine, lane, lane, 1)) return 1;
   for (uint32_t i = 1; i < engine->lane_count; i++) {
     task_lane *victim = &engine->lanes[(lane->number + i) % engine->lane_count];
-    if (claim(lane, victim, may_take_any(lane, victim, rescue))) return 1;
+    if (claim(engine, lane, victim, may_take_any(lane, victim, rescue))) return 1;
   }
   return 0;
 }
@@ -277,7 +317,7 @@ static int work_in_sight(const task_engine *engine, const task_lane *lane, int r
 
 int task_lane_help(task_engine *engine, int rescue) {
   task_lane *lane = &engine->lanes[0];
-  if (rescue ? !find(engine, lane, 1) : !claim(lane, lane, 1)) return 0;
+  if (rescue ? !find(engine, lane, 1) : !claim(engine, lane, lane, 1)) return 0;
   run_batch(engine, lane, 0);
   return 1;
 }
@@ -362,18 +402,24 @@ int task_lane_walk(task_engine *engine, task_lane *lane) {
   return 0;
 }
 
+static void spin_a_while(void) {
+  for (uint32_t i = 0; i < LOOK_EVERY; i++) base_relax();
+}
+
 void task_engine_work(task_engine *engine, uint32_t number) {
   task_lane *lane = &engine->lanes[number];
   int64_t nap = FIRST_NAP_NS;
   int rescue = 0;
   if (task_lane_walk(engine, lane)) return;
-  for (uint32_t spins = 0; !atomic_load_explicit(&engine->finished, memory_order_acquire); spins++) {
+  for (uint32_t spins = 0; !atomic_load_explicit(&engine->finished, memory_order_acquire);
+       spins += LOOK_EVERY) {
     if (work_in_sight(engine, lane, rescue) && work_burst(engine, lane, rescue)) {
       spins = 0;
       nap = FIRST_NAP_NS;
       rescue = 0;
+      spin_a_while();
     } else if (spins < SPINS) {
-      base_relax();
+      spin_a_while();
     } else {
       uint32_t event = atomic_load_explicit(&engine->event, memory_order_seq_cst);
       rescue =

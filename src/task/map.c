@@ -48,6 +48,10 @@ static uint64_t identity(const task_access *access) {
   return UINT64_C(1) << 63 | (uint64_t)access->generation << 32 | access->block;
 }
 
+int task_map_knows(const task_map *map, const task_access *access) {
+  return map->buffer_heads[task_map_mix(identity(access)) & map->mask] != 0;
+}
+
 static inline map_memo *memo_of(task_map *map, const task_access *access, uint32_t *tag) {
   uint64_t hash = (identity(access) + access->region.offset) * MAP_GOLDEN;
   *tag = (uint32_t)(hash >> 16);

@@ -45,8 +45,14 @@ task_map *task_map_init(void *memory, uint32_t entries);
 /* Forgets all regions; no task may be live. */
 void task_map_reset(task_map *map);
 
-/* True if `accesses` more regions surely fit; sweeps dead entries if it must. */
+/* True if `accesses` more regions surely fit. */
+int task_map_has_room(const task_map *map, uint32_t accesses);
+
+/* The same; sweeps dead entries if it must. */
 int task_map_reserve(task_map *map, const task_window *window, uint32_t accesses);
+
+/* False: no region of the buffer of this access is in the map, so that there is nothing to infer. */
+int task_map_knows(const task_map *map, const task_access *access);
 
 /* Adds to the window's draft all tasks that this access must wait for. */
 void task_map_infer(task_map *map, task_window *window, const task_access *access);

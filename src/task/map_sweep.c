@@ -30,14 +30,14 @@ void task_map_sweep_a_little(task_map *map, const task_window *window) {
     sweep(map, window, SWEEP_STEP);
 }
 
-static int has_room(const task_map *map, uint32_t accesses) {
+int task_map_has_room(const task_map *map, uint32_t accesses) {
   return map->capacity - map->entry_live >= accesses && map->capacity - map->chunk_live >= accesses;
 }
 
 int task_map_reserve(task_map *map, const task_window *window, uint32_t accesses) {
-  if (__builtin_expect(has_room(map, accesses), 1)) return 1;
+  if (__builtin_expect(task_map_has_room(map, accesses), 1)) return 1;
   sweep(map, window, map->entry_fresh);
-  return has_room(map, accesses);
+  return task_map_has_room(map, accesses);
 }
 
 /* Many entries are forgotten by forgetting the heads that they hang from. */

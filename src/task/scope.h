@@ -45,6 +45,11 @@ void task_scopes_reset(task_scopes *scopes);
 /* False: too deep. */
 int task_scope_begin(task_scopes *scopes, int manual);
 
+/* True if no edges are inferred now. */
+static inline int task_scopes_are_manual(const task_scopes *scopes) {
+  return scopes->open[scopes->depth].manual != 0;
+}
+
 /* False: only the run's own scope is open. Never waits. */
 int task_scope_end(task_scopes *scopes);
 

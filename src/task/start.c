@@ -34,6 +34,15 @@ static inline void help_after_submit(task_engine *engine) {
   if (__builtin_expect(task_queue_count(&engine->lanes[0].queue) >= TASK_HELP, 0)) help(engine);
 }
 
+/* Tasks that others may take stay for them. */
+void task_start_waiting(task_engine *engine) {
+  if (engine->held || !next_is_for_owner(engine)) return;
+  const task_queue *queue = &engine->lanes[0].queue;
+  uint32_t top = atomic_load_explicit(&queue->top, memory_order_relaxed);
+  uint32_t entry = atomic_load_explicit(&queue->entries[top & queue->mask], memory_order_relaxed);
+  if (!(entry & TASK_ENTRY_OFFERED)) help(engine);
+}
+
 static int producers_are_short(const task_engine *engine) {
   const task_window *window = &engine->window;
   for (uint32_t i = 0; i < window->producer_count; i++)
@@ -103,7 +112,7 @@ void task_start_catch_up(task_engine *engine, uint32_t kernel) {
 
 /* True if a task of this kernel looks like the next one of a chain; `others` is what else is in flight. */
 static int goes_on_chain(task_engine *engine, uint32_t kernel, uint32_t others) {
-  if (engine->streak < CHAIN || others || !engine->elides || task_cost(engine, kernel) >= TASK_CHAIN_NS)
+  if (engine->streak < CHAIN || others || !engine->elides || task_cost(engine, kernel) >= TASK_STAYS_NS)
     return 0;
   return ++engine->streak % PROBE != 0;
 }
@@ -131,19 +140,21 @@ static void push_hidden(task_engine *engine, uint32_t slot, uint32_t flags) {
 
 void task_start(task_engine *engine, uint32_t slot) {
   task_lane *lane = &engine->lanes[0];
-  uint32_t kernel = engine->window.slots[slot].kernel;
+  uint32_t kernel = engine->window.slots[slot].kernel, flags = task_flags(engine, kernel);
   if (engine->policy == TASK_AUTO && !engine->held) {
-    uint32_t flags = task_flags(engine, kernel);
     if (!flags || goes_on_chain(engine, kernel, engine->window.live - 1)) {
       task_lane_run(engine, lane, slot, 0);
       return;
     }
-    if (task_cost(engine, kernel) < TASK_CHAIN_NS) {
+    if (task_cost(engine, kernel) < TASK_STAYS_NS) {
       push_hidden(engine, slot, flags);
       help_after_submit(engine);
       return;
     }
   }
-  task_lane_push(engine, lane, slot);
+  if (flags)
+    task_lane_push(engine, lane, slot);
+  else
+    task_queue_push(&lane->queue, slot, memory_order_release);
   help_after_submit(engine);
 }

@@ -8,15 +8,16 @@
 #include "task/queue.h"
 #include "task/scope.h"
 
-enum { TASK_BATCH = 8, TASK_HELP = 32, TASK_KERNELS = 256, TASK_ROOM_KEPT = 1024 };
+enum { TASK_BATCH = 8, TASK_HELP = 32, TASK_AHEAD = 64, TASK_KERNELS = 256, TASK_ROOM_KEPT = 1024 };
 
 /* Where a task runs follows from what its kernel costs, in ns. */
 enum {
-  TASK_SHORT_NS = 320,   /* less: not worth crossing to another CPU */
-  TASK_ALONE_NS = 600,   /* from here on claimed one at a time */
-  TASK_CHAIN_NS = 2000,  /* less: a chain of them stays on one CPU */
-  TASK_STAYS_NS = 16000, /* less: the owner runs it between two submits, if the others have enough to do */
-  TASK_CREDIT = 1024     /* most submits without another try to wait for what runs elsewhere */
+  TASK_SHORT_NS = 320,  /* less: not worth crossing to another CPU */
+  TASK_ALONE_NS = 600,  /* from here on claimed one at a time */
+  TASK_CHAIN_NS = 2000, /* less: the owner waits for one that runs elsewhere rather than run far ahead */
+  TASK_STAYS_NS =
+      16000, /* less: the owner runs it between two submits, if it is alone or the others have enough to do */
+  TASK_CREDIT = 1024 /* most submits without another try to wait for what runs elsewhere */
 };
 
 /* Kept out of the functions that call it in the common case. */
@@ -49,6 +50,7 @@ struct task_engine {
   uint32_t draft;          /* slot that task_engine_open has shown; TASK_NONE: none */
   uint32_t draft_held_at;  /* byte of its payload where the numbers of its blocks will stand … */
   uint32_t draft_blocks;   /* … and how many */
+  void *draft_payload;     /* its argument memory */
   uint32_t held;           /* nothing may run yet */
   uint32_t policy;
   uint32_t elides;  /* kernels that cost at most so many ns are called at their submit; 0: none is */
@@ -61,7 +63,8 @@ struct task_engine {
   /* read by all, written rarely */
   BASE_ALIGNED task_hooks hooks;
   uint32_t lane_count;
-  uint32_t stays; /* kernels that cost at most so many ns stay with their lane */
+  uint32_t stays; /* kernels that cost at most so many ns stay with their lane … */
+  uint32_t keeps; /* … and during those a lane keeps what else it has claimed */
   task_lane *lanes;
   _Atomic uint32_t cost[TASK_KERNELS]; /* ns */
 
@@ -137,6 +140,9 @@ int task_start_at_once(task_engine *engine, uint32_t kernel);
 
 /* Owner: starts a task that was ready at its submit, in the way that its cost suggests. */
 void task_start(task_engine *engine, uint32_t slot);
+
+/* Owner: runs what is ready and stays with it, while that and what waits for it are in the cache. */
+void task_start_waiting(task_engine *engine);
 
 /* Owner: waits until something has come back or run; if it has to sleep, until `target` slots have come back or nothing
 ** runs any more. False: nothing runs and nothing is ready, so nothing will ever change. */

@@ -29,14 +29,15 @@ enum { TASK_OWN_EDGES = 4, TASK_FAILED_RANGES = 1024 };
 typedef struct task_slot {
   BASE_ALIGNED _Atomic uint32_t fan_in; /* open edges */
   _Atomic uint32_t fan_out;             /* the edges that wait for it, or closed */
-  _Atomic uint32_t poisoned;            /* a producer failed */
+  _Atomic uint32_t poisoned;            /* 1: a producer failed */
   uint32_t next;                        /* in the free list or among the returned */
   uint32_t own_edges[TASK_OWN_EDGES];   /* each: the next edge of the list that it is in */
-  uint32_t spilled, spilled_range;      /* first edge in the pool, and the range of the pool; range 0: none */
+  uint32_t spilled,
+      spilled_range; /* first edge in the pool, and the range of the pool; 0: none, as in free slots */
   uint32_t kernel;
   uint32_t payload;  /* in units of the argument pool */
   uint32_t held_at;  /* byte in the payload where the numbers of the held blocks begin */
-  uint32_t held;     /* how many */
+  uint32_t held;     /* how many; 0 in a free slot */
   uint32_t sequence; /* number of the task, for whoever runs it */
   uint32_t room;     /* bytes of its argument memory, which a free slot may keep; 0: none */
 } task_slot;
@@ -70,9 +71,10 @@ typedef struct task_window {
   uint32_t *producers; /* of the draft: slots that were live when they were found */
   uint32_t producer_count;
   uint32_t draft;          /* number of the draft, for marks */
-  uint32_t draft_poisoned; /* a producer of the draft has failed */
+  uint32_t draft_poisoned; /* 1: a producer of the draft has failed */
   uint32_t capacity, fresh, free, live, high;
   uint32_t sequence; /* of the last task */
+  uint32_t alone;    /* no other lane completes tasks: nothing need be atomic */
   uint32_t edge_capacity;
   base_heap edge_heap;
   task_failures failures;
@@ -89,10 +91,13 @@ void task_window_init(task_window *window, void *memory, uint32_t capacity, uint
 /* Owner: forgets all tasks; none may be live. Sequence numbers go on, so that old handles stay dead. */
 void task_window_reset(task_window *window);
 
-/* Owner: the slot that the next task would get, or TASK_NONE. It stays free. */
-static inline uint32_t task_window_peek(const task_window *window) {
-  if (window->free != TASK_NONE) return window->free;
-  return window->fresh < window->capacity ? window->fresh : TASK_NONE;
+/* Owner: the slot that the next task would get, or TASK_NONE. It stays free, first in its list. */
+static inline uint32_t task_window_peek(task_window *window) {
+  if (window->free == TASK_NONE && window->fresh < window->capacity) {
+    window->slots[window->fresh].next = TASK_NONE;
+    window->free = window->fresh++;
+  }
+  return window->free;
 }
 
 /* After 2^32 drafts an old mark could look like a new one. */
@@ -102,7 +107,7 @@ void task_window_renumber_drafts(task_window *window);
 static inline void task_window_begin_draft(task_window *window) {
   if (__builtin_expect(++window->draft == 0, 0)) task_window_renumber_drafts(window);
   window->producer_count = 0;
-  window->draft_poisoned = 0;
+  window->draft_poisoned = window->failures.all;
 }
 
 /* Owner: the number of the next task. */
@@ -115,15 +120,9 @@ static inline uint32_t task_window_number(task_window *window) {
 static inline void task_window_claim(task_window *window, uint32_t slot, uint32_t sequence) {
   task_slot *task = &window->slots[slot];
   task_resident *resident = &window->residents[slot];
-  if (slot == window->free)
-    window->free = task->next;
-  else
-    window->fresh++;
+  window->free = task->next;
   /* relaxed: nobody knows the slot before task_window_link publishes it */
   atomic_store_explicit(&task->fan_out, TASK_NONE, memory_order_relaxed);
-  atomic_store_explicit(&task->poisoned, 0, memory_order_relaxed);
-  task->spilled_range = 0;
-  task->held = 0;
   task->sequence = resident->sequence = sequence;
   resident->mark = window->draft; /* no task depends on itself */
   if (++window->live > window->high) window->high = window->live;
@@ -181,12 +180,27 @@ int task_window_reserve_edges(task_window *window, uint32_t slot);
 
 /* Owner: hangs the draft on its producers and takes the bias off. True: the task is ready, and the caller has it. */
 int task_window_link_edges(task_window *window, uint32_t slot);
+
+/* The same where nobody else completes the producers meanwhile, and each edge has its place in the slot. */
+static inline void task_window_link_alone(task_window *window, uint32_t slot) {
+  task_slot *task = &window->slots[slot];
+  for (uint32_t i = 0; i < window->producer_count; i++) {
+    /* relaxed, here and below: there is one thread */
+    _Atomic uint32_t *fan_out = &window->slots[window->producers[i]].fan_out;
+    task->own_edges[i] = atomic_load_explicit(fan_out, memory_order_relaxed);
+    atomic_store_explicit(fan_out, slot * TASK_OWN_EDGES + i, memory_order_relaxed);
+  }
+}
+
 static inline int task_window_link(task_window *window, uint32_t slot) {
   task_slot *task = &window->slots[slot];
   /* relaxed, both: the pushes of edges publish the slot */
+  atomic_store_explicit(&task->poisoned, window->draft_poisoned, memory_order_relaxed);
+  if (!window->producer_count) return 1;
   atomic_store_explicit(&task->fan_in, window->producer_count, memory_order_relaxed);
-  if (window->draft_poisoned) atomic_store_explicit(&task->poisoned, 1, memory_order_relaxed);
-  return !window->producer_count || task_window_link_edges(window, slot);
+  if (!window->alone || window->producer_count > TASK_OWN_EDGES) return task_window_link_edges(window, slot);
+  task_window_link_alone(window, slot);
+  return 0;
 }
 
 /* Any lane: closes a task; returns the list of edges that waited for it. `owner`: the caller is the owner, who alone pushes
@@ -218,7 +232,12 @@ static inline uint32_t task_window_release(task_window *window, uint32_t *edge, 
   if (failed)
     atomic_store_explicit(&slot->poisoned, 1, memory_order_relaxed); /* ordered by the release below */
   /* The last one needs no decrement: nobody else has the slot's number any more. acquire: what all producers wrote. */
-  if (atomic_load_explicit(&slot->fan_in, memory_order_acquire) == 1) return consumer;
+  uint32_t open = atomic_load_explicit(&slot->fan_in, memory_order_acquire);
+  if (open == 1) return consumer;
+  if (window->alone) {
+    atomic_store_explicit(&slot->fan_in, open - 1, memory_order_relaxed);
+    return TASK_NONE;
+  }
   /* release: what this producer wrote; acquire as above */
   return atomic_fetch_sub_explicit(&slot->fan_in, 1, memory_order_acq_rel) == 1 ? consumer : TASK_NONE;
 }
