@@ -148,8 +148,8 @@ MAP_APART static void search(task_map *map, task_window *window, const task_acce
   if (cell == TASK_NO_CELL)
     wasted = look_at_all(map, window, access, &map->buffers[buffer], &found->entry);
   else
-    wasted = look_in_cell(map, window, access, buffer, map->cells[task_map_head(map, buffer, cell)],
-                          &found->entry);
+    wasted = look_in_cell(map, window, access, buffer,
+                          map->cells[task_map_head(map, &map->buffers[buffer], cell)], &found->entry);
   if (__builtin_expect(wasted != 0, 0)) task_map_count_wasted(map, buffer, &access->region, wasted);
   if (found->entry) remember(map, access, found->entry);
 }
@@ -193,7 +193,7 @@ MAP_APART static void infer_run(task_map *map, task_window *window, const task_a
     search(map, window, access);
     return;
   }
-  uint32_t head = task_map_head(map, buffer, cell), index = map->cells[head];
+  uint32_t head = task_map_head(map, record, cell), index = map->cells[head];
   const map_entry *entry = &map->entries[index];
   if (index && entry->buffer == buffer && is_alone(entry, region))
     infer_found(map, window, access, index);

@@ -20,7 +20,7 @@ int task_map_same_dims(const task_map *map, const map_entry *entry, const task_r
 static uint32_t *list_of(task_map *map, uint32_t buffer, const task_region *region) {
   map_buffer *record = &map->buffers[buffer];
   uint32_t cell = task_map_cell_of(record, region);
-  return cell == TASK_NO_CELL ? &record->wide : &map->cells[task_map_head(map, buffer, cell)];
+  return cell == TASK_NO_CELL ? &record->wide : &map->cells[task_map_head(map, record, cell)];
 }
 
 static void not_alone(map_entry *entry) { entry->shape &= ~(uint32_t)MAP_ALONE; }
@@ -34,8 +34,11 @@ static uint32_t add_buffer(task_map *map, uint64_t base, const task_region *regi
   else
     index = map->buffer_fresh++;
   map_buffer *buffer = &map->buffers[index];
-  *buffer =
-      (map_buffer){.base = base, .next = *head, .inverse = task_region_inverse(region->run), .cell = *region};
+  *buffer = (map_buffer){.base = base,
+                         .next = *head,
+                         .inverse = task_region_inverse(region->run),
+                         .first = (uint32_t)task_map_mix(index),
+                         .cell = *region};
   *head = index;
   return index;
 }
@@ -191,7 +194,7 @@ void task_map_take_over(task_map *map, uint32_t buffer, const task_region *regio
     }
     return;
   }
-  for (uint32_t index = map->cells[task_map_head(map, buffer, cell)]; index; index = next) {
+  for (uint32_t index = map->cells[task_map_head(map, &map->buffers[buffer], cell)]; index; index = next) {
     next = map->entries[index].next;
     MAP_STEP(map, steps);
     if (index != own && map->entries[index].buffer == buffer) remove_if_covered(map, index, region);

@@ -102,6 +102,7 @@ typedef struct map_buffer {
   uint32_t wide;    /* list of those that fit no cell; while there is one, no entry is alone */
   uint32_t count;
   uint64_t inverse; /* of the run of a cell */
+  uint32_t first;   /* where the head of cell 0 is; task_map_head */
   task_region cell; /* extents of one cell; the offset is not used */
   uint64_t wasted;  /* looks at entries that did not overlap, since the grid was laid */
 } map_buffer;
@@ -148,8 +149,8 @@ static inline uint32_t task_map_cell_of(const map_buffer *buffer, const task_reg
 
 /* Where the chain of a cell begins. Neighbouring cells get neighbouring heads: a sweep over tiles walks the table in
 ** order. */
-static inline uint32_t task_map_head(const task_map *map, uint32_t buffer, uint64_t cell) {
-  return (uint32_t)(task_map_mix(buffer) + cell) & map->mask;
+static inline uint32_t task_map_head(const task_map *map, const map_buffer *buffer, uint32_t cell) {
+  return (buffer->first + cell) & map->mask;
 }
 
 void task_map_entry_region(const task_map *map, const map_entry *entry, task_region *region);

@@ -171,6 +171,5 @@ uint32_t task_region_cell(const task_region *cell, const task_region *region) {
     if (inside + extent > cell->dims[d - 1].stride) return TASK_NO_CELL;
     extent += (counts[d - 1] - 1) * cell->dims[d - 1].stride;
   }
-  uint32_t folded = (uint32_t)(number * 1021 + rest / cell->run);
-  return folded == TASK_NO_CELL ? 0 : folded;
+  return (uint32_t)(number * 1021 + rest / cell->run) & TASK_LAST_CELL;
 }

@@ -37,7 +37,8 @@ int task_region_overlaps(const task_region *a, const task_region *b);
 /* True only if every byte of `inner` is in `outer`. Exact for views of one layout, false when in doubt. */
 int task_region_covers(const task_region *outer, const task_region *inner);
 
-#define TASK_NO_CELL UINT32_MAX
+#define TASK_NO_CELL   UINT32_MAX
+#define TASK_LAST_CELL (UINT32_MAX >> 1)
 
 /* Lays a grid over the buffer whose cells have the extents of `cell` and start at byte 0, and returns the number of the
 ** cell that holds all bytes of `region`; TASK_NO_CELL if none does or it is in doubt. Each byte lies in one cell, so
@@ -55,7 +56,7 @@ static inline uint32_t task_region_run_cell(uint64_t size, uint64_t inverse, uin
   number += (uint64_t)low;
   inside -= low ? size : 0;
   if (inside + run > size) return TASK_NO_CELL;
-  return (uint32_t)number == TASK_NO_CELL ? 0 : (uint32_t)number;
+  return (uint32_t)number & TASK_LAST_CELL;
 }
 
 #endif
