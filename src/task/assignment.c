@@ -10,6 +10,7 @@ enum {
   QUEUED = 150,    /* the same for a node that goes through the queues */
   LONGEST = 10000, /* nodes that take longer gain nothing from lists */
   CHUNK = 4000,    /* what a lane takes at a time */
+  EVEN = 100,      /* nodes that take longer than a mispredicted branch and a cache line that changes hands */
   MOST = 1 << 17   /* nodes: trials with more would take too long */
 };
 
@@ -22,7 +23,7 @@ static void *carve(char **at, size_t size) {
 }
 
 size_t task_assignment_size(uint32_t nodes, uint32_t edges) {
-  return base_whole_lines(nodes * sizeof(task_step)) + base_whole_lines(edges * sizeof(task_wait)) +
+  return base_whole_lines(nodes * sizeof(task_step)) + base_whole_lines((edges + 1) * sizeof(task_wait)) +
          2 * base_whole_lines(nodes * sizeof(uint64_t)) + 3 * base_whole_lines(nodes * sizeof(uint32_t)) +
          base_whole_lines((nodes + 1) * sizeof(uint32_t)) + 2 * base_whole_lines(nodes) +
          base_whole_lines(edges * sizeof(uint32_t));
@@ -32,7 +33,7 @@ void task_assignment_init(task_assignment *assignment, void *memory, uint32_t no
   char *at = memory;
   *assignment = (task_assignment){.lanes = 0};
   assignment->steps = carve(&at, nodes * sizeof(task_step));
-  assignment->waits = carve(&at, edges * sizeof(task_wait));
+  assignment->waits = carve(&at, (edges + 1) * sizeof(task_wait));
   assignment->last = carve(&at, nodes * sizeof(uint64_t));
   assignment->earlier = carve(&at, nodes * sizeof(uint64_t));
   assignment->heap = carve(&at, nodes * sizeof(uint32_t));
@@ -263,13 +264,20 @@ static uint32_t add_waits(task_assignment *to, uint32_t node, uint32_t *covered,
   return at;
 }
 
-static void add_all_waits(task_assignment *to, uint32_t lanes) {
+static void add_all_waits(const trial *t) {
+  task_assignment *to = t->to;
   uint32_t at = 0;
-  for (uint32_t lane = 0; lane < lanes; lane++) {
-    uint32_t covered[TASK_LANES] = {0};
+  to->waits[at++] = (task_wait){TASK_WAIT_LAST, 0};
+  for (uint32_t lane = 0; lane < t->lanes; lane++) {
+    uint32_t covered[TASK_LANES] = {0}, covering = 0;
     const task_list *list = &to->lists[lane];
-    for (uint32_t i = list->first; i < list->first + list->length; i++)
-      at = add_waits(to, to->steps[i].node, covered, at);
+    int even = t->lanes > 1 && t->ends[lane] >= (uint64_t)list->length * EVEN;
+    for (uint32_t i = list->first; i < list->first + list->length; i++) {
+      uint32_t next = add_waits(to, to->steps[i].node, covered, at);
+      if (next != at) covering = at;
+      if (even) to->steps[i].flow |= TASK_STEP_TELLS | TASK_STEP_WAITS | covering << TASK_STEP_SHIFT;
+      at = next;
+    }
   }
 }
 
@@ -285,7 +293,7 @@ static void make_lists(trial *t, uint64_t span) {
     list->slack = (uint32_t)(span - t->ends[lane]);
   }
   collect_producers(to, t->graph);
-  add_all_waits(to, t->lanes);
+  add_all_waits(t);
 }
 
 /* --- Choosing ------------------------------------------------------------------------------------------ */

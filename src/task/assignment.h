@@ -8,7 +8,9 @@
 **   of that order can always run: lanes that walk their lists cannot wait for each other in a ring.
 ** - A producer in the same list comes earlier in it. A producer in another list is covered by a wait of the step, or by
 **   one of an earlier step in the same list.
-** - A step that a wait counts up to tells how far its lane has come; so do no others. */
+** - A step that a wait counts up to tells how far its lane has come.
+** - A list of steps that are long enough for it has no branch that differs from step to step: all of them tell, and those
+**   that need not wait wait for what their lane has already waited for. */
 #ifndef TASK_ASSIGNMENT_H
 #define TASK_ASSIGNMENT_H
 
@@ -47,7 +49,7 @@ typedef struct task_assignment {
   uint64_t alone; /* … and would take on one lane */
   task_list lists[TASK_LANES];
   task_step *steps; /* one for each node */
-  task_wait *waits; /* room for one an edge */
+  task_wait *waits; /* room for one an edge, and one for nothing */
   /* scratch, by node */
   uint64_t *last, *earlier; /* when the last producer ends, and the last one of all other lanes */
   uint32_t *heap, *order, *place, *missing;

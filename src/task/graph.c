@@ -161,5 +161,6 @@ void task_graph_begin(task_graph *graph, task_engine *engine) {
 }
 
 uint32_t task_graph_lanes(const task_graph *graph, const task_engine *engine) {
-  return engine->walk.by_lists ? graph->assignment.lanes : engine->lane_count;
+  if (engine->walk.by_lists) return graph->assignment.lanes;
+  return graph->replay.fewer_lanes ? graph->replay.fewer_lanes : engine->lane_count;
 }

@@ -52,7 +52,7 @@ static inline void *task_graph_payload(const task_graph *graph, uint32_t node) {
 ** and task_engine_work execute it. */
 void task_graph_begin(task_graph *graph, task_engine *engine);
 
-/* After task_graph_begin: lanes that have something to do in this run, at least 1. */
+/* After task_graph_begin: lanes that are to come into this run, at least 1. More may. */
 uint32_t task_graph_lanes(const task_graph *graph, const task_engine *engine);
 
 #endif

@@ -12,8 +12,9 @@ enum {
   MEASURES = 2, /* runs that one measuring takes: the least counts */
   ODD_RUNS = 8, /* in a row before costs are measured again, and at most */
   MOST_ODD_RUNS = 1024,
-  SLOW_RUNS = 8, /* more than others, before fewer lanes are tried */
-  LONGEST_FEWER = 4096,
+  LOST = 64,       /* times what a run takes on one lane are lost before fewer lanes are tried … */
+  FEWER = 16,      /* … for so many times as long */
+  WORTH = 8,       /* what more lanes win is at least one part in so many */
   ODD_NS = 1000,   /* differences that mean nothing */
   LONGEST_REST = 6 /* as a power of two */
 };
@@ -203,7 +204,7 @@ static int await_producers(walker *w, const task_step *step) {
 static void fetch_producers(const walker *w, const task_step *step) {
   const task_wait *wait = &w->graph->assignment.waits[step->flow >> TASK_STEP_SHIFT];
   uint32_t lane = wait->lane & ~(uint32_t)TASK_WAIT_LAST;
-  if (!has_come(w, lane, wait->count)) __builtin_prefetch(&w->graph->courses[lane].over);
+  __builtin_prefetch(&w->graph->courses[lane].over);
 }
 
 /* False: the list has been taken away. */
@@ -366,22 +367,10 @@ static void assign(task_engine *engine) {
   }
 }
 
-/* More lanes are tried again; if they hold for as long, they are not the ones that were too many. */
-static void end_of_fewer(task_replay *replay) {
-  if (!replay->fewer_lanes) {
-    replay->fewer_pause = 0;
-    return;
-  }
-  replay->fewer_lanes = 0;
-  replay->fewer_left = replay->fewer_pause;
-  replay->costs.fresh = 1;
-}
-
 int task_replay_begin(task_engine *engine) {
   task_graph *graph = engine->graph;
   task_replay *replay = &graph->replay;
   task_costs *costs = &replay->costs;
-  if (replay->fewer_left && --replay->fewer_left == 0) end_of_fewer(replay);
   if (costs->fresh) assign(engine);
   costs->fresh = 0;
   task_walk *walk = &engine->walk;
@@ -435,22 +424,25 @@ static void end_walk(task_replay *replay, int given_up) {
   if (replay->failed_walks == 1) replay->costs.left = 0;
 }
 
-/* Lanes that have no CPU of their own are worse than none. */
-static void compare_with_one_lane(task_graph *graph, uint64_t took) {
+/* Lanes that have no CPU of their own are worse than none. One run does not count for much: a lane may be preempted. */
+static void compare_with_one_lane(task_graph *graph, int64_t took) {
   task_replay *replay = &graph->replay;
-  const task_assignment *assignment = &graph->assignment;
-  if (assignment->lanes < 2) return;
-  if (took <= assignment->alone + ODD_NS) {
-    if (replay->slow_runs) replay->slow_runs--;
-    return;
+  uint32_t lanes = graph->assignment.lanes ? graph->assignment.lanes : graph->lanes;
+  int64_t alone = (int64_t)graph->assignment.alone, lost = took - alone + alone / WORTH;
+  if (replay->fewer_lanes) {
+    replay->fewer_left -= took;
+    if (replay->fewer_left > 0) return;
+    replay->fewer_lanes = 0;
+  } else {
+    if (lanes == 1 || !alone) return;
+    replay->lost += lost < alone ? lost : alone;
+    if (replay->lost < 0) replay->lost = 0;
+    if (replay->lost < LOST * alone) return;
+    replay->lost = 0;
+    replay->rest = replay->failed_walks = 0;
+    replay->fewer_lanes = (lanes + 1) / 2;
+    replay->fewer_left = FEWER * LOST * alone;
   }
-  if (++replay->slow_runs < SLOW_RUNS) return;
-  replay->slow_runs = replay->rest = replay->failed_walks = 0;
-  replay->fewer_lanes = (assignment->lanes + 1) / 2;
-  replay->fewer_pause = !replay->fewer_pause                  ? FIRST_PAUSE
-                        : replay->fewer_pause < LONGEST_FEWER ? 4 * replay->fewer_pause
-                                                              : LONGEST_FEWER;
-  replay->fewer_left = replay->fewer_pause;
   replay->costs.fresh = 1;
 }
 
@@ -470,6 +462,6 @@ void task_replay_finish(task_engine *engine) {
     end_measuring(&replay->costs);
   } else {
     if (engine->walk.by_lists && !given_up) compare_with_usual(&replay->costs, took);
-    compare_with_one_lane(engine->graph, took);
+    compare_with_one_lane(engine->graph, (int64_t)took);
   }
 }
