@@ -67,7 +67,7 @@ typedef struct task_replay {
   uint32_t rest;         /* runs that go through the queues before lists are tried again */
   uint32_t fewer_lanes;  /* that lists are made for; 0: as many as pay */
   int64_t fewer_left;    /* ns until more are tried again */
-  int64_t lost;          /* ns that runs took longer than they should with more than one lane, less what they won */
+  int64_t lost; /* ns that runs took longer than they should with more than one lane, less what they won */
   task_costs costs;
 } task_replay;
 
