@@ -9,7 +9,7 @@
 #include <baton/view.h>
 #include <stdarg.h>
 
-#define BATON_KERNEL_ABI 2
+#define BATON_KERNEL_ABI 3
 
 /* One argument of a task. */
 typedef struct baton_argument {
@@ -39,7 +39,7 @@ typedef struct baton_kernel_services {
   void (*wait)(const baton_args *args, const int32_t *counter, int32_t value);
   /* Lets others run. */
   void (*yield)(const baton_args *args);
-  /* Waits for the other kernels of a mixed task. */
+  /* Waits for the other kernels of the task. */
   void (*barrier)(const baton_args *args);
 } baton_kernel_services;
 
@@ -161,14 +161,14 @@ static inline uint64_t baton_scalar_u64(const baton_args *args, uint32_t i) {
                                                             : argument->value.u64;
 }
 
-/* Where this instance runs. */
+/* Which instance this is, of how many, and where it runs. */
 static inline uint32_t baton_block_idx(const baton_args *args) { return args->block; }
 static inline uint32_t baton_block_num(const baton_args *args) { return args->blocks; }
 static inline uint32_t baton_sub_block(const baton_args *args) { return args->lane; }
 static inline uint32_t baton_core_id(const baton_args *args) { return args->core; }
 
-/* --- Waiting inside a kernel. In a kernel that is declared with `waits = true`; elsewhere the task fails. Counters are
-** elements of i32 tensors, which the tasks that share them take as no_dep. --- */
+/* --- Waiting inside a kernel. In a task with sync_start and in a kernel that is declared with `waits = true`; elsewhere the
+** task fails. Counters are elements of i32 tensors, which the tasks that share them take as no_dep. --- */
 
 /* Waits until *counter >= value: until another kernel that runs at the same time has added enough. What that one wrote
 ** before is visible afterwards. */
@@ -189,7 +189,8 @@ static inline void baton_spin_hint(const baton_args *args) {
   args->services->yield(args);
 }
 
-/* Waits until every kernel of the mixed task has come here or ended. */
+/* Waits until every kernel of the task has come here or ended: with sync_start those of all instances; without, in a mixed
+** task of one instance, those of its cluster. What they wrote before is visible afterwards. */
 static inline void baton_block_barrier(const baton_args *args) {
   if (!args->services->barrier) baton_kernel_misuse(args, "baton_block_barrier is for kernels");
   args->services->barrier(args);

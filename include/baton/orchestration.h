@@ -81,11 +81,42 @@ static inline baton_arg baton_u64(uint64_t value) {
   return arg;
 }
 
-/* Zero means default. */
+typedef enum baton_compare {
+  BATON_EQUAL,
+  BATON_NOT_EQUAL,
+  BATON_LESS,
+  BATON_LESS_EQUAL,
+  BATON_GREATER,
+  BATON_GREATER_EQUAL
+} baton_compare;
+
+/* Whether a task is run at all: one element compared with `value` when the task is ready. If that is false its outputs stay
+** as they are, and what depends on it goes on. The task reads the element: it waits for whoever writes it. */
+typedef struct baton_predicate {
+  baton_view tensor;    /* of an integer type or bool, whose elements are 0 and 1 */
+  const int64_t *index; /* from 0, one for each dimension; NULL: the first element */
+  baton_compare op;
+  int64_t value;
+} baton_predicate;
+
+enum { BATON_TIMING_SLOTS = 16, BATON_HIGHEST_PRIORITY = 100 };
+
+/* As timing_slot of a task: 0 ... 15. */
+#define BATON_TIMING_SLOT(slot) ((slot) + 1u)
+
+/* Zero means default. What is not for a task without a kernel: blocks, sync_start, predicate, timing_slot. */
 typedef struct baton_task_options {
   const baton_task *deps; /* edges besides the inferred ones */
   uint32_t ndeps;
   const char *name; /* copied; NULL: the kernel's */
+  /* Instances of the task, each on a core (a mixed task: a cluster) of its own while it runs; more than there are cores run
+  ** one after the other. For what depends on it it is one task, which fails if an instance does; 0: 1. */
+  uint32_t blocks;
+  /* All instances are on their cores before the first one runs, and may wait for each other. */
+  int sync_start;
+  const baton_predicate *predicate; /* NULL: none */
+  uint32_t timing_slot;             /* BATON_TIMING_SLOT(…): where its time is added up; 0: nowhere */
+  int32_t priority; /* -100 … 100: a CPU that looks for a ready task takes one of the highest priority */
 } baton_task_options;
 
 /* One kernel of a mixed task and its arguments. */

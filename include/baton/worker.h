@@ -53,6 +53,8 @@ typedef struct baton_timing {
   double device;        /* from the launch to the end of the last task */
   double orchestration; /* copies to the device and building the graph */
   uint64_t tasks;
+  uint32_t timed;                   /* a bit for each timing slot that a task has used … */
+  double slots[BATON_TIMING_SLOTS]; /* … and what passed from the first begin to the last end of its tasks */
 } baton_timing;
 
 /* The regions of device memory that a worker keeps from one run to the next, in bytes. */

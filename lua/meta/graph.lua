@@ -12,6 +12,10 @@ local g = {}
 ---@class baton.task_options
 ---@field deps? baton.task[] edges besides the inferred ones
 ---@field name? string for messages; default: the kernel's
+---@field blocks? integer instances of the task, each on a core of its own (`g.mix`: a cluster) while it runs; more than there are cores run in waves. For what depends on it it is one task, which fails if an instance does
+---@field sync_start? boolean all instances are on their cores before the first one runs, and may wait for each other: `baton_block_barrier`, `baton_wait_ge`. More blocks than cores raise `sync_start_too_wide`
+---@field predicate? { [1]: baton.device_tensor, [2]: integer|integer[], [3]: "=="|"~="|"<"|"<="|">"|">=", [4]: integer|boolean } `{ tensor, index, op, value }`: the element, of an integer type, is compared when the task is ready. False: outputs stay as they are, and what depends on the task goes on. The task reads the element: it waits for whoever writes it
+---@field timing_slot? integer 0 … 15: from the first begin to the last end of all tasks of a slot passes `timing().slots[slot]`
 
 ---One task on a matrix core: `g.aic(kernel, list, options)`, the list in signature order or keyed by the names of the
 ---kernel's signature; or `g.aic(kernel, a, b, c)`. Directions come from the kernel's signature, tags override them;

@@ -184,8 +184,8 @@ describe("a graph function", function()
     assert.equal("g.aiv: the name of a kernel expected, got 7", message("invalid_argument", function(g) g.aiv(7) end))
     assert.equal("test: task append: kernel append is for the aiv cores, it was submitted to aic",
       message("signature", function(g, x) g.aic("append", x, 1) end))
-    assert.equal("test: kernel append: option 'blocks' is not in this version",
-      message("unsupported", function(g, x) g.aiv("append", { x, 1 }, { blocks = 2 }) end))
+    assert.equal("test: kernel append: unknown option 'dep', did you mean 'deps'?",
+      message("unknown_option", function(g, x) g.aiv("append", { x, 1 }, { dep = {} }) end))
     assert.equal("g.scope: mode 'auto' or 'manual' expected, got 'automatic'",
       message("invalid_argument", function(g) g.scope { mode = "automatic" } end))
   end)

@@ -2,6 +2,7 @@
 #include "bind/record.h"
 #include "bind/device_tensor.h"
 #include "bind/submit.h"
+#include "bind/task_options.h"
 #include "chip/record.h"
 
 /* One call: the key, the function, the list and the options stand at stack indices 1 to 4. */

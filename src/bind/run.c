@@ -42,6 +42,11 @@ void bind_push_timing(lua_State *L, const baton_timing *timing) {
   lua_pushinteger(L, (lua_Integer)timing->tasks);
   lua_setfield(L, -2, "tasks");
   lua_newtable(L);
+  for (int slot = 0; slot < BATON_TIMING_SLOTS; slot++) {
+    if (!(timing->timed >> slot & 1)) continue;
+    lua_pushnumber(L, timing->slots[slot]);
+    lua_rawseti(L, -2, slot);
+  }
   lua_setfield(L, -2, "slots");
 }
 

@@ -1,57 +1,14 @@
 /* g.aic, g.aiv, g.mix and g.dummy: a list of arguments and options become one submit. */
 #include "bind/submit.h"
 #include "bind/device_tensor.h"
-#include <string.h>
+#include "bind/task_options.h"
 
 enum { OWN_ARGUMENTS = 16 };
-
-/* --- Options of a task ------------------------------------------------------------------------------------------ */
 
 /* Tasks are integers in Lua, so that a submit makes no garbage: 8 bits of the graph's number, 24 of the slot, 32 of the
 ** generation. */
 void bind_push_task(lua_State *L, const bind_graph *graph, baton_task task) {
   lua_pushinteger(L, (lua_Integer)(graph->number << 56 | (uint64_t)task.slot << 32 | task.generation));
-}
-
-static baton_task unpack_task(lua_State *L, const bind_graph *graph, int index, lua_Integer entry) {
-  if (!lua_isinteger(L, index))
-    bind_fail(L, BATON_INVALID_ARGUMENT, "field 'deps' must be a list of tasks, entry %d is %s", (int)entry,
-              bind_describe(L, index));
-  uint64_t packed = (uint64_t)lua_tointeger(L, index);
-  if (packed >> 56 != (graph->number & 0xff))
-    bind_fail(L, BATON_STALE_HANDLE, "field 'deps': entry %d is no task of this run", (int)entry);
-  return (baton_task){(uint32_t)(packed >> 32) & 0xffffff, (uint32_t)packed};
-}
-
-void bind_read_deps(lua_State *L, const bind_graph *graph, int table, baton_task_options *options) {
-  if (!bind_option_table(L, table, "deps")) return; /* the nil or the table stays on the stack */
-  int list = lua_gettop(L);
-  lua_Integer count = luaL_len(L, list);
-  baton_task *deps = lua_newuserdatauv(L, (size_t)count * sizeof *deps + 1, 0);
-  for (lua_Integer i = 0; i < count; i++) {
-    lua_rawgeti(L, list, i + 1);
-    deps[i] = unpack_task(L, graph, lua_gettop(L), i + 1);
-    lua_pop(L, 1);
-  }
-  options->deps = deps;
-  options->ndeps = (uint32_t)count;
-}
-
-static void read_options(lua_State *L, const bind_graph *graph, int table, const char *what,
-                         baton_task_options *options) {
-  static const char *const names[] = {"deps",      "name",        "blocks",   "sync_start",
-                                      "predicate", "timing_slot", "priority", NULL};
-  static const char *const later[] = {"blocks", "sync_start", "predicate", "timing_slot", "priority"};
-  memset(options, 0, sizeof *options);
-  if (lua_isnoneornil(L, table)) return;
-  bind_check_options(L, table, what, names);
-  for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
-    if (lua_getfield(L, table, later[i]) != LUA_TNIL)
-      bind_fail(L, BATON_UNSUPPORTED, "%s: option '%s' is not in this version", what, later[i]);
-    lua_pop(L, 1);
-  }
-  options->name = bind_option_string(L, table, "name", NULL);
-  bind_read_deps(L, graph, table, options);
 }
 
 /* --- Submits ---------------------------------------------------------------------------------------------------- */
@@ -130,7 +87,7 @@ static void read_list(lua_State *L, graph_submit *s, int at, const chip_signatur
   if (lua_gettop(L) > at + 1)
     bind_fail(L, BATON_INVALID_ARGUMENT, "%s: a list of arguments and options expected, got more", s->who);
   lua_settop(L, at + 1);
-  read_options(L, s->graph, at + 1, s->who, &s->options);
+  bind_read_task_options(L, s->graph, at + 1, s->who, &s->options);
   s->first = lua_gettop(L) + 1;
   s->count = bind_push_arguments(L, at, signature, s->who);
 }
@@ -228,7 +185,7 @@ static void read_lists(lua_State *L, graph_submit *s) {
   int lists[PARTS];
   bind_check_options(L, 2, "g.mix", part_names);
   lua_settop(L, 3);
-  read_options(L, s->graph, 3, s->who, &s->options);
+  bind_read_task_options(L, s->graph, 3, s->who, &s->options);
   for (int i = 0; i < PARTS; i++) {
     lua_getfield(L, 2, part_names[i]);
     lists[i] = lua_gettop(L);

@@ -11,7 +11,4 @@ int bind_graph_dummy(lua_State *L); /* g.dummy(list [, options]) */
 
 void bind_push_task(lua_State *L, const bind_graph *graph, baton_task task);
 
-/* Reads field `deps` of the options at `table` into a list that the stack keeps. */
-void bind_read_deps(lua_State *L, const bind_graph *graph, int table, baton_task_options *options);
-
 #endif

@@ -58,7 +58,8 @@ static baton_status commit_heap(chip_engine *engine, baton_error *err) {
 }
 
 static baton_status open_parts(chip_engine *engine, baton_error *err) {
-  BATON_TRY(chip_executor_open(&engine->executor, device_platform_of(engine->dev), engine->sizes.lanes, err));
+  BATON_TRY(chip_executor_open(&engine->executor, engine->tasks, device_platform_of(engine->dev),
+                               engine->sizes.lanes, err));
   BATON_TRY(chip_watch_open(err));
   engine->watched.executor = &engine->executor;
   baton_status status = commit_heap(engine, err);

@@ -192,9 +192,10 @@ static void add_patch(capture *c, baton_argument *item, uint64_t offset) {
 static void payload_moved(void *context, void *copy, const void *original, uint32_t bytes) {
   capture *c = context;
   chip_payload *payload = copy;
+  if (!bytes) return; /* of a task that runs nothing */
   const char *name = payload->name, *begin = original;
   if (name >= begin && name < begin + bytes) payload->name = (char *)copy + (name - begin);
-  for (uint32_t i = 0; i < payload->count; i++) {
+  for (uint32_t i = 0, items = chip_payload_items(payload); i < items; i++) {
     baton_argument *item = &payload->items[i];
     if (!item->view) {
       if (item->argument) add_patch(c, item, 0);

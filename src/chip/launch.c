@@ -142,6 +142,7 @@ static void finish_run(void *context, baton_status status) {
   int64_t end = base_now();
   run->timing.device = (double)(end - run->launched) / 1e3;
   run->timing.tasks = counts.tasks;
+  run->timing.timed = chip_executor_times(&run->engine->executor, run->timing.slots);
   if (status != BATON_OK) {
     atomic_store_explicit(&run->cancelled, 1, memory_order_relaxed);
     atomic_store_explicit(&run->turn, CHIP_TURN_MISSED, memory_order_release);

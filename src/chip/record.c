@@ -198,8 +198,14 @@ static void fill_args(const replay *r, uint32_t first, uint32_t count, baton_arg
   }
 }
 
-static baton_task_options options_of(const replay *r, const chip_step *step) {
+/* `predicate` lives as long as the options. */
+static baton_task_options options_of(const replay *r, const chip_step *step, baton_predicate *predicate) {
   baton_task_options options = step->options;
+  if (step->predicated) {
+    *predicate = (baton_predicate){.op = step->op, .value = step->value};
+    predicate->tensor = view_of(r, &r->record->places[step->operand]);
+    options.predicate = predicate;
+  }
   options.deps = step->ndeps ? r->deps : r->options->deps;
   options.ndeps = step->ndeps ? step->ndeps : r->options->ndeps;
   for (uint32_t i = 0; i < step->ndeps; i++) r->deps[i] = r->tasks[r->record->deps[step->first_dep + i]];
@@ -224,7 +230,8 @@ static baton_task repeat_mix(const replay *r, const chip_step *step, const baton
 
 static baton_task repeat_task(const replay *r, const chip_step *step) {
   const baton_orch_calls *calls = chip_orchestrator_calls(r->self);
-  baton_task_options options = options_of(r, step);
+  baton_predicate predicate;
+  baton_task_options options = options_of(r, step, &predicate);
   uint32_t count = step->lanes[0].count;
   if (step->call == CHIP_CALL_MIX) return repeat_mix(r, step, &options);
   fill_args(r, step->lanes[0].first, count, r->args);

@@ -42,7 +42,11 @@ typedef struct chip_step {
     uint32_t first, count;
   } lanes[CHIP_PARTS]; /* a submit has one */
   uint32_t first_dep, ndeps;
-  baton_task_options options; /* without deps; the name is the step's own */
+  baton_task_options options; /* without deps and predicate; the name is the step's own */
+  int predicated;             /* by the element at … */
+  uint32_t operand;           /* … this place */
+  baton_compare op;
+  int64_t value;
 } chip_step;
 
 typedef struct chip_record {

@@ -1,6 +1,7 @@
 /* The calls of a sub-graph that is being built: each goes to the run, then into the records of all that are being built. */
 #include "base/memory.h"
 #include "chip/record.h"
+#include "chip/task_options.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -153,6 +154,18 @@ static const char *name_of(const chip_orchestrator *self, const chip_step *step,
   return "dummy";
 }
 
+static void add_predicate(chip_orchestrator *self, const chip_recorder *recorder, chip_step *step,
+                          const baton_predicate *predicate, const char *what) {
+  baton_arg operand;
+  char name[300];
+  snprintf(name, sizeof name, "%s: predicate", what);
+  if (chip_options_operand(self, what, predicate, &operand) != BATON_OK) return;
+  step->predicated = 1;
+  step->operand = add_places(self, recorder, &operand, 1, name);
+  step->op = predicate->op;
+  step->value = predicate->value;
+}
+
 /* `lists[i]` are the arguments of lane i; lanes may share one. */
 static void note_for(chip_orchestrator *self, chip_recorder *recorder, const chip_step *template,
                      const baton_arg *const lists[CHIP_PARTS], const baton_task_options *options,
@@ -167,6 +180,8 @@ static void note_for(chip_orchestrator *self, chip_recorder *recorder, const chi
     step->lanes[i].first = same >= 0 ? step->lanes[same].first
                                      : add_places(self, recorder, lists[i], step->lanes[i].count, what);
   }
+  if (step && !self->failure.code && options->predicate)
+    add_predicate(self, recorder, step, options->predicate, what);
   if (!step || self->failure.code) return;
   if (recorder->record->nplaces - begin > recorder->record->most_places)
     recorder->record->most_places = recorder->record->nplaces - begin;
@@ -174,6 +189,7 @@ static void note_for(chip_orchestrator *self, chip_recorder *recorder, const chi
   add_deps(self, recorder, step, deps, ndeps, what);
   step->options = *options;
   step->options.deps = NULL;
+  step->options.predicate = NULL;
   step->options.ndeps = 0;
   step->options.name = base_strdup(options->name);
   if (options->name && !step->options.name) out_of_memory(self);

@@ -2,8 +2,14 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "chip/looks.h"
+#include "chip/task_options.h"
 #include <stdio.h>
 #include <string.h>
+
+enum {
+  OTHER_COST = TASK_KERNELS / 2, /* apart from the kernel itself, in its number for the engine */
+  SHARE_NS = 1000                /* shorter ones are not worth another task */
+};
 
 /* One submit under way. The parts of a mixed task share one list of arguments, or the lists of all stand
 ** one behind the other. */
@@ -14,7 +20,9 @@ typedef struct submit {
   int mixed;
   const char *name; /* of the task */
   const baton_arg *args;
-  uint32_t nargs;
+  uint32_t nargs; /* with the operand of a predicate, which comes last */
+  int predicated;
+  chip_extra *extra; /* NULL: the task is one call of one kernel */
 } submit;
 
 static const char *program_name(const submit *s) { return baton_program_name(s->self->bindings->program); }
@@ -36,14 +44,20 @@ static const chip_part *part_of(const submit *s, uint32_t i) {
 
 static int same_list(const submit *s, uint32_t i, uint32_t j) { return takes(part_of(s, i), j); }
 
+static int is_operand(const submit *s, uint32_t i) { return s->predicated && i == s->nargs - 1; }
+
 /* "gemm: task tile: argument 2 (B)"; with a list for each kernel: "gemm: task tile: kernel load: argument
 ** 2 (B)". */
 static void say_argument(const submit *s, uint32_t i, char *text, size_t size) {
+  if (is_operand(s, i)) {
+    snprintf(text, size, "%s: task %s: predicate", program_name(s), s->name);
+    return;
+  }
   const chip_part *part = part_of(s, i);
   const chip_signature *signature = signature_of(part);
   uint32_t at = i - part->first;
   const char *name = signature && at < signature->count ? signature->items[at].name : NULL;
-  int lists = part->count != s->nargs;
+  int lists = part->count != s->nargs - (uint32_t)s->predicated;
   snprintf(text, size, "%s: task %s: %s%s%sargument %u%s%s%s", program_name(s), s->name,
            lists ? "kernel " : "", lists ? part->kernel->name : "", lists ? ": " : "", at + 1,
            name ? " (" : "", name ? name : "", name ? ")" : "");
@@ -229,9 +243,11 @@ static baton_status refuse_overlap(const submit *s, uint32_t i, uint32_t j) {
                 i - other->first + 1, other->kernel->name);
 }
 
-/* The kernels of a mixed task may be handed the same tensor, to hand it from one to the other. */
+/* The kernels of a mixed task may be handed the same tensor, to hand it from one to the other. The operand of a predicate
+** is read before they begin, and may be anything. */
 static baton_status check_overlap(const submit *s, uint32_t count) {
   const task_access *accesses = s->self->accesses;
+  count -= (uint32_t)s->predicated;
   for (uint32_t i = 0; i < count; i++)
     for (uint32_t j = i + 1; j < count; j++) {
       if (accesses[i].base != accesses[j].base || !((accesses[i].mode | accesses[j].mode) & TASK_WRITES))
@@ -244,23 +260,26 @@ static baton_status check_overlap(const submit *s, uint32_t count) {
   return BATON_OK;
 }
 
-/* Where the parts of a mixed task begin in its payload, behind the name; without parts the size of the
-** payload. */
-static size_t mix_offset(const submit *s, uint32_t tensors, size_t name) {
+/* Where the extra of a task begins in its payload, behind the name; without one the size of the payload. */
+static size_t extra_offset(const submit *s, uint32_t tensors, size_t name) {
   size_t end = sizeof(chip_payload) + s->nargs * sizeof(baton_argument) + tensors * sizeof(baton_view) + name;
-  return s->mixed ? (end + _Alignof(chip_mix) - 1) & ~(_Alignof(chip_mix) - 1) : end;
+  return s->extra ? (end + _Alignof(chip_extra) - 1) & ~(_Alignof(chip_extra) - 1) : end;
 }
 
 static size_t payload_bytes(const submit *s, uint32_t tensors, size_t name) {
-  return mix_offset(s, tensors, name) + (s->mixed ? sizeof(chip_mix) : 0);
+  return extra_offset(s, tensors, name) + (s->extra ? sizeof(chip_extra) : 0);
 }
 
-static void fill_mix(const submit *s, chip_payload *payload, size_t offset) {
-  chip_mix *mix = (chip_mix *)(void *)((char *)payload + offset);
+static void fill_extra(const submit *s, chip_payload *payload, size_t offset) {
+  chip_extra *extra = (chip_extra *)(void *)((char *)payload + offset);
+  payload->extra = (uint32_t)offset;
+  payload->count -= (uint32_t)s->predicated;
+  *extra = *s->extra;
+  if (!s->mixed) return;
   payload->kernel = NULL;
-  payload->mix = (uint32_t)offset;
-  *mix = (chip_mix){0};
-  for (const chip_part *part = s->parts; part < s->parts + s->nparts; part++) mix->parts[part->place] = *part;
+  extra->mixed = 1;
+  for (const chip_part *part = s->parts; part < s->parts + s->nparts; part++)
+    extra->parts[part->place] = *part;
 }
 
 static void fill_scalar(const submit *s, uint32_t i, baton_argument *item) {
@@ -290,9 +309,9 @@ static void fill_payload(const submit *s, chip_payload *payload, uint32_t tensor
   baton_view *view = (baton_view *)(void *)&payload->items[s->nargs];
   char *text = (char *)&view[tensors];
   payload->kernel = s->parts[0].kernel;
-  payload->mix = 0;
-  if (s->mixed) fill_mix(s, payload, mix_offset(s, tensors, name));
   payload->count = s->nargs;
+  payload->extra = 0;
+  if (s->extra) fill_extra(s, payload, extra_offset(s, tensors, name));
   payload->name = name ? memcpy(text, s->name, name) : s->name;
   const task_access *access = s->self->accesses;
   for (uint32_t i = 0; i < s->nargs; i++)
@@ -308,25 +327,19 @@ static baton_status report_stale(const submit *s, uint32_t access) {
                 "an intermediate of scope %u of this run, which has ended", scope);
 }
 
-static baton_status submit_parts(submit *s, const baton_task_options *options, baton_task *out) {
+/* One task of the engine, over the first `count` accesses. */
+static baton_status submit_task(const submit *s, uint32_t kernel, uint32_t count, const baton_task *deps,
+                                uint32_t ndeps, size_t name, uint32_t tensors, baton_task *out) {
   chip_orchestrator *self = s->self;
-  const chip_kernel *kernel = s->parts[0].kernel;
-  uint32_t count, which = 0;
-  s->name = options->name ? options->name : kernel ? kernel->name : "dummy";
-  BATON_TRY(check_cores(s));
-  BATON_TRY(make_room(s));
-  BATON_TRY(check_signature(s));
-  BATON_TRY(make_accesses(s, &count));
-  BATON_TRY(check_overlap(s, count));
-  size_t name = options->name ? strlen(options->name) + 1 : 0;
+  uint32_t which = 0;
+  size_t bytes = kernel == TASK_NO_KERNEL ? 0 : payload_bytes(s, tensors, name);
   void *payload;
-  task_status status = task_engine_open(self->engine->tasks, self->accesses, count,
-                                        (uint32_t)payload_bytes(s, count, name), &payload, &which);
+  task_status status =
+      task_engine_open(self->engine->tasks, self->accesses, count, (uint32_t)bytes, &payload, &which);
   if (status == TASK_STALE) return report_stale(s, which);
   if (status == TASK_OK) {
-    fill_payload(s, payload, count, name);
-    status = task_engine_submit(self->engine->tasks, kernel ? kernel->number : TASK_NO_KERNEL, self->accesses,
-                                count, options->deps, options->ndeps, out);
+    if (bytes) fill_payload(s, payload, tensors, name);
+    status = task_engine_submit(self->engine->tasks, kernel, self->accesses, count, deps, ndeps, out);
   }
   if (status == TASK_OK) return BATON_OK;
   char what[300];
@@ -335,12 +348,104 @@ static baton_status submit_parts(submit *s, const baton_task_options *options, b
   return self->failure.code;
 }
 
+/* The instances of a task in shares, one for each lane. What the task must wait for ends before its gate does, and what
+** depends on it waits for all shares; in between nobody else touches what it touches. */
+static baton_status submit_shares(const submit *s, uint32_t kernel, uint32_t count,
+                                  const baton_task_options *options, size_t name, baton_task *out) {
+  task_engine *tasks = s->self->engine->tasks;
+  baton_task gate, shares[TASK_LANES];
+  BATON_TRY(submit_task(s, TASK_NO_KERNEL, count, options->deps, options->ndeps, 0, count, &gate));
+  task_engine_begin_parts(tasks);
+  baton_status status = BATON_OK;
+  for (uint32_t i = 0; i < s->extra->shares && status == BATON_OK; i++) {
+    s->extra->share = i;
+    status = submit_task(s, kernel, 0, &gate, 1, name, count, &shares[i]);
+  }
+  if (status == BATON_OK)
+    status = submit_task(s, TASK_NO_KERNEL, count, shares, s->extra->shares, 0, count, out);
+  task_engine_end_parts(tasks);
+  return status;
+}
+
+/* What the engine takes for one kernel should always cost the same. */
+static uint32_t engine_kernel(const submit *s) {
+  const chip_kernel *kernel = s->parts[0].kernel;
+  if (!kernel) return TASK_NO_KERNEL;
+  int differs = s->extra && (s->extra->blocks > 1 || s->predicated);
+  return differs ? kernel->number ^ OTHER_COST : kernel->number;
+}
+
+/* True if the task writes what its predicate reads. */
+static int writes_operand(const submit *s, uint32_t count) {
+  const task_access *accesses = s->self->accesses, *operand = &accesses[count - 1];
+  for (uint32_t i = 0; s->predicated && i + 1 < count; i++)
+    if (accesses[i].base == operand->base && (accesses[i].mode & TASK_WRITES) &&
+        task_region_overlaps(&accesses[i].region, &operand->region))
+      return 1;
+  return 0;
+}
+
+static uint32_t least_of(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
+/* How many shares the instances make: as many as there are lanes, if they are long enough. Each share looks at the
+** predicate. */
+static uint32_t count_shares(const submit *s, uint32_t kernel, uint32_t count) {
+  const chip_engine *engine = s->self->engine;
+  uint32_t kind = s->mixed ? CHIP_WHOLE : (uint32_t)s->parts[0].core;
+  uint32_t cores = chip_cores_of_kind(&engine->executor.cores, kind);
+  uint32_t shares = least_of(least_of(engine->sizes.lanes, cores), s->extra->blocks);
+  uint32_t cost = task_engine_cost(engine->tasks, kernel);
+  if (s->extra->together || (cost && cost < SHARE_NS) || writes_operand(s, count)) return 1;
+  return 2 * (shares + 2) > engine->sizes.window ? 1 : shares;
+}
+
+static baton_status submit_parts(submit *s, const baton_task_options *options, baton_task *out) {
+  uint32_t count;
+  BATON_TRY(check_cores(s));
+  BATON_TRY(make_room(s));
+  BATON_TRY(check_signature(s));
+  BATON_TRY(make_accesses(s, &count));
+  BATON_TRY(check_overlap(s, count));
+  size_t name = options->name ? strlen(options->name) + 1 : 0;
+  uint32_t kernel = engine_kernel(s);
+  if (s->extra && s->extra->blocks > 1) s->extra->shares = count_shares(s, kernel, count);
+  if (s->extra && s->extra->shares > 1) return submit_shares(s, kernel, count, options, name, out);
+  return submit_task(s, kernel, count, options->deps, options->ndeps, name, count, out);
+}
+
+/* With the operand of its predicate behind the arguments. */
+static baton_status submit_predicated(submit *s, const baton_task_options *options, baton_task *out) {
+  baton_arg operand;
+  BATON_TRY(chip_options_operand(s->self, s->name, options->predicate, &operand));
+  baton_arg *args = base_alloc((s->nargs + 1) * sizeof *args);
+  if (!args) return base_out_of_memory(&s->self->failure, "the arguments of a task");
+  if (s->nargs) memcpy(args, s->args, s->nargs * sizeof *args);
+  args[s->nargs++] = operand;
+  s->args = args;
+  s->predicated = 1;
+  baton_status status = submit_parts(s, options, out);
+  base_free(args);
+  return status;
+}
+
+static baton_status submit_any(submit *s, const baton_task_options *options, baton_task *out) {
+  const chip_kernel *kernel = s->parts[0].kernel;
+  uint32_t kind = s->mixed ? CHIP_WHOLE : (uint32_t)s->parts[0].core;
+  int has_extra = s->mixed || chip_options_extra(options);
+  chip_extra extra;
+  s->name = options->name ? options->name : kernel ? kernel->name : "dummy";
+  if (!has_extra && !options->priority) return submit_parts(s, options, out);
+  BATON_TRY(chip_options_check(s->self, s->name, kind, kernel != NULL, options, &extra));
+  s->extra = has_extra ? &extra : NULL;
+  return options->predicate ? submit_predicated(s, options, out) : submit_parts(s, options, out);
+}
+
 baton_status chip_submit(chip_orchestrator *self, baton_core core, const chip_kernel *kernel,
                          const baton_arg *args, uint32_t nargs, const baton_task_options *options,
                          baton_task *out) {
   chip_part part = {.kernel = kernel, .count = nargs, .core = core};
   submit s = {.self = self, .parts = &part, .nparts = 1, .args = args, .nargs = nargs};
-  return submit_parts(&s, options, out);
+  return submit_any(&s, options, out);
 }
 
 /* The kernels of a mixed task as parts: of one list if all were handed the same one, else of all lists
@@ -374,14 +479,14 @@ baton_status chip_submit_mix(chip_orchestrator *self, const chip_kernel *const k
   submit s = {.self = self, .parts = parts, .mixed = 1};
   s.nargs = make_parts(kernels, lanes, parts, &s.nparts);
   s.args = lanes[parts[0].place].args;
-  if (s.nargs == parts[0].count) return submit_parts(&s, options, out);
+  if (s.nargs == parts[0].count) return submit_any(&s, options, out);
   baton_arg *lists = base_alloc(s.nargs * sizeof *lists);
   if (!lists) return base_out_of_memory(&self->failure, "the arguments of a mixed task");
   for (uint32_t i = 0; i < s.nparts; i++)
     if (parts[i].count)
       memcpy(lists + parts[i].first, lanes[parts[i].place].args, parts[i].count * sizeof *lists);
   s.args = lists;
-  baton_status status = submit_parts(&s, options, out);
+  baton_status status = submit_any(&s, options, out);
   base_free(lists);
   return status;
 }

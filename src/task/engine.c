@@ -440,6 +440,25 @@ void task_engine_cancel(task_engine *engine) {
   atomic_store_explicit(&engine->stop, 1, memory_order_relaxed);
 }
 
+int task_engine_is_cancelled(const task_engine *engine) {
+  return atomic_load_explicit(&engine->stop, memory_order_relaxed) != 0;
+}
+
+uint32_t task_engine_cost(const task_engine *engine, uint32_t kernel) {
+  uint32_t cost = task_cost(engine, kernel);
+  return cost == TASK_COST_UNKNOWN ? 0 : cost;
+}
+
+void task_engine_begin_parts(task_engine *engine) {
+  engine->tasks_before = engine->tasks;
+  engine->edges_before = engine->edges;
+}
+
+void task_engine_end_parts(task_engine *engine) {
+  engine->tasks = engine->tasks_before;
+  engine->edges = engine->edges_before;
+}
+
 static int unfinished(const task_engine *engine) {
   if (!engine->graph) return engine->window.live != 0 || engine->draft != TASK_NONE;
   uint32_t completed = 0;

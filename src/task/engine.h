@@ -28,7 +28,10 @@ typedef struct task_engine task_engine;
 
 #define TASK_NO_KERNEL UINT32_MAX
 
-enum { TASK_LANES = 64 };
+enum {
+  TASK_LANES = 64,
+  TASK_KERNELS = 256 /* whose costs are known; those of equal remainder share one */
+};
 
 typedef enum task_status {
   TASK_OK,
@@ -154,6 +157,17 @@ void task_engine_work(task_engine *engine, uint32_t lane);
 
 /* From now on tasks are not executed any more but fail at once. Any thread. */
 void task_engine_cancel(task_engine *engine);
+
+/* Any thread. */
+int task_engine_is_cancelled(const task_engine *engine);
+
+/* What a call of this kernel costs, in ns, as far as is known; 0: nothing is. Owner. */
+uint32_t task_engine_cost(const task_engine *engine, uint32_t kernel);
+
+/* What is submitted between these two is part of a task that counts already: `tasks` and `edges` of the counts do not grow.
+** Owner. */
+void task_engine_begin_parts(task_engine *engine);
+void task_engine_end_parts(task_engine *engine);
 
 /* For messages and statistics. Owner, or when the run is over. */
 typedef struct task_counts {

@@ -134,6 +134,8 @@ task_graph *task_graph_capture(task_engine *engine, void *memory, void *context,
     payload += payload_size(task);
   }
   graph->nodes[sizes.count].first = edges;
+  graph->counted_tasks = engine->tasks;
+  graph->counted_edges = engine->edges;
   graph->heap_high = engine->scopes.heap.high;
   drop_tasks(engine);
   return graph;
@@ -154,8 +156,8 @@ static void begin_queued(task_graph *graph, task_engine *engine) {
 void task_graph_begin(task_graph *graph, task_engine *engine) {
   task_engine_begin(engine, 1);
   engine->graph = graph;
-  engine->tasks = graph->count;
-  engine->edges = graph->edges;
+  engine->tasks = graph->counted_tasks;
+  engine->edges = graph->counted_edges;
   if (!task_replay_begin(engine)) begin_queued(graph, engine);
   task_engine_release(engine);
 }

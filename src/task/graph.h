@@ -20,8 +20,9 @@ typedef struct task_node {
 
 typedef struct task_graph {
   uint32_t count, edges;
-  uint64_t heap_high; /* bytes of heap that its intermediates need, from offset 0 */
-  task_node *nodes;   /* count + 1: the last one ends the consumers of the one before */
+  uint64_t counted_tasks, counted_edges; /* without the parts of tasks */
+  uint64_t heap_high;                    /* bytes of heap that its intermediates need, from offset 0 */
+  task_node *nodes;                      /* count + 1: the last one ends the consumers of the one before */
   uint32_t *consumers;
   char *payloads;
   uint64_t payload_bytes;

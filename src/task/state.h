@@ -8,7 +8,7 @@
 #include "task/queue.h"
 #include "task/scope.h"
 
-enum { TASK_BATCH = 8, TASK_HELP = 32, TASK_AHEAD = 64, TASK_KERNELS = 256, TASK_ROOM_KEPT = 1024 };
+enum { TASK_BATCH = 8, TASK_HELP = 32, TASK_AHEAD = 64, TASK_ROOM_KEPT = 1024 };
 
 /* Where a task runs follows from what its kernel costs, in ns. */
 enum {
@@ -45,6 +45,7 @@ struct task_engine {
   task_scopes scopes;
   task_map *map;
   uint64_t tasks, edges;
+  uint64_t tasks_before, edges_before; /* the parts of a task that are submitted now */
   int64_t deadline;        /* the owner waits no longer than that; INT64_MAX: as long as it takes */
   uint32_t first_sequence; /* of this run */
   uint32_t draft;          /* slot that task_engine_open has shown; TASK_NONE: none */

@@ -1,4 +1,4 @@
-/* chip/executor/call.h - one call of a kernel. Private to the executor: executor.c and waiting.c. */
+/* chip/executor/call.h - one call of a kernel. Private to the executor. */
 #ifndef CHIP_CALL_H
 #define CHIP_CALL_H
 
@@ -23,13 +23,15 @@ typedef struct chip_call {
   const char *task;
   struct chip_strand *strand; /* where it may wait; NULL: nowhere */
   chip_reason reason;         /* why it left by itself … */
+  const char *hint;           /* … what to do about it (NULL: nothing is known) … */
   char message[1024];         /* … and in its own words */
 } chip_call;
 
 static inline chip_call *chip_call_of(const baton_args *args) { return (chip_call *)(uintptr_t)args; }
 
-/* What the call needs of its task, for part `part` of a mixed one; the core is missing. */
-void chip_call_make(chip_call *call, const chip_payload *payload, uint32_t part, const chip_pulse *pulse);
+/* What the call needs of its task, for instance `block` of it and part `part` of a mixed one; the core is missing. */
+void chip_call_make(chip_call *call, const chip_payload *payload, uint32_t block, uint32_t part,
+                    const chip_pulse *pulse);
 
 /* Calls the kernel; true: it failed, which was reported. */
 int chip_call_kernel(chip_executor *executor, chip_call *call);
@@ -39,6 +41,14 @@ _Noreturn void chip_call_leave(chip_call *call, chip_reason reason, const char *
 
 /* A failure of a task that no kernel reported. */
 void chip_call_report(chip_executor *executor, const chip_call *call);
+
+/* extra.c: begins a task with a chip_extra. As chip_executor_run. */
+int chip_extra_run(chip_executor *executor, chip_lane *lane, const task_call *task);
+/* Cores for the next of `left` instances of a task that has `held` ones already. Returns how many; 0: none now. */
+uint32_t chip_extra_reserve(chip_cores *cores, const chip_extra *extra, uint32_t kind, uint32_t left,
+                            uint32_t held, uint8_t *places);
+/* It has ended, well or not. */
+void chip_extra_end(chip_lane *lane, const chip_extra *extra);
 
 /* waiting.c: begins a task whose kernels may wait, or for which no core is free now. As chip_executor_run. */
 int chip_waiting_begin(chip_executor *executor, chip_lane *lane, const task_call *task);

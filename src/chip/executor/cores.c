@@ -128,3 +128,47 @@ void chip_cores_give_cluster(chip_cores *cores, uint32_t cluster) {
   give_set(cores, UINT64_C(1) << cluster);
   pthread_mutex_unlock(&cores->lock);
 }
+
+/* --- Several at a time ------------------------------------------------------------------------------------------ */
+
+/* Core `index` of its kind, or a cluster. */
+static int take_index(chip_cores *cores, uint32_t kind, uint32_t index) {
+  uint32_t cluster = kind == BATON_AIV ? index / 2 : index;
+  uint32_t first = kind == BATON_AIV ? 1 + index % 2 : 0, last = kind == CHIP_WHOLE ? CHIP_PLACES - 1 : first;
+  uint64_t bit = UINT64_C(1) << cluster;
+  for (uint32_t place = first; place <= last; place++)
+    if (!(cores->free[place] & bit)) return 0;
+  for (uint32_t place = first; place <= last; place++) cores->free[place] ^= bit;
+  return 1;
+}
+
+static void give_number(chip_cores *cores, uint32_t kind, uint32_t number) {
+  uint32_t vector = number - cores->clusters; /* meant for vector cores, which come last */
+  if (kind == CHIP_WHOLE)
+    give_set(cores, UINT64_C(1) << number);
+  else if (kind == BATON_AIC)
+    cores->free[0] |= UINT64_C(1) << number;
+  else
+    cores->free[1 + vector % 2] |= UINT64_C(1) << vector / 2;
+}
+
+uint32_t chip_cores_reserve(chip_cores *cores, uint32_t kind, uint32_t first, uint32_t count, uint32_t least,
+                            uint8_t *places) {
+  uint32_t all = chip_cores_of_kind(cores, kind), found = 0;
+  uint32_t before = kind == BATON_AIV ? cores->clusters : 0; /* numbers of other kinds */
+  pthread_mutex_lock(&cores->lock);
+  for (uint32_t i = 0; i < all && found < count; i++) {
+    uint32_t index = (first + i) % all;
+    if (take_index(cores, kind, index)) places[found++] = (uint8_t)(before + index);
+  }
+  if (found < least)
+    while (found) give_number(cores, kind, places[--found]);
+  pthread_mutex_unlock(&cores->lock);
+  return found;
+}
+
+void chip_cores_give_places(chip_cores *cores, uint32_t kind, const uint8_t *places, uint32_t count) {
+  pthread_mutex_lock(&cores->lock);
+  for (uint32_t i = 0; i < count; i++) give_number(cores, kind, places[i]);
+  pthread_mutex_unlock(&cores->lock);
+}

@@ -17,6 +17,7 @@
 enum {
   CHIP_CLUSTERS = 64,
   CHIP_PLACES = 3,
+  CHIP_MOST_OF_KIND = 2 * CHIP_CLUSTERS,
   CHIP_LEASE_TASKS = 16, /* at least, before a lease is traded … */
   CHIP_CLUSTER_TASKS = 4 /* … and for each of its clusters */
 };
@@ -56,6 +57,19 @@ int chip_cores_take_cluster(chip_cores *cores, uint32_t *cluster);
 
 void chip_cores_give(chip_cores *cores, uint32_t core);
 void chip_cores_give_cluster(chip_cores *cores, uint32_t cluster);
+
+/* Cores of one kind, or with CHIP_WHOLE clusters, for the instances of a task: `count` at most, `least` at least, into
+** `places` by their numbers. Those from the `first` one of the kind on come first, if they are free. Returns how many; 0:
+** there are not enough now. */
+enum { CHIP_WHOLE = 0 };
+uint32_t chip_cores_reserve(chip_cores *cores, uint32_t kind, uint32_t first, uint32_t count, uint32_t least,
+                            uint8_t *places);
+void chip_cores_give_places(chip_cores *cores, uint32_t kind, const uint8_t *places, uint32_t count);
+
+/* How many there are of a kind. */
+static inline uint32_t chip_cores_of_kind(const chip_cores *cores, uint32_t kind) {
+  return kind == BATON_AIV ? 2 * cores->clusters : cores->clusters;
+}
 
 /* The number of a core by its place in its cluster: 0 the matrix core, 1 and 2 the vector cores. */
 static inline uint32_t chip_core_at(const chip_cores *cores, uint32_t cluster, uint32_t place) {

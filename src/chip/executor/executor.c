@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { CALL_TEXT = 512 };
+
 static void fail(const baton_args *args, int misuse, const char *fmt, va_list values) {
   chip_call *call = chip_call_of(args);
   chip_guard_pause(&call->guard);
@@ -26,21 +28,29 @@ void chip_call_leave(chip_call *call, chip_reason reason, const char *fmt, ...) 
   chip_guard_leave(&call->guard);
 }
 
-static const chip_mix *mix_of(const chip_payload *payload) {
-  return payload->mix ? (const chip_mix *)(const void *)((const char *)payload + payload->mix) : NULL;
-}
-
-void chip_call_make(chip_call *call, const chip_payload *payload, uint32_t part, const chip_pulse *pulse) {
-  const chip_mix *mix = mix_of(payload);
-  call->kernel = mix ? mix->parts[part].kernel : payload->kernel;
+/* Of one kernel and one instance. */
+static void make_plain(chip_call *call, const chip_payload *payload, const chip_pulse *pulse) {
+  call->kernel = payload->kernel;
   call->task = payload->name;
   call->strand = NULL;
   call->guard.pulse = pulse;
-  call->args = (baton_args){.items = mix ? payload->items + mix->parts[part].first : payload->items,
-                            .count = mix ? mix->parts[part].count : payload->count,
-                            .blocks = 1,
-                            .lane = part == 2,
-                            .services = &services};
+  call->args =
+      (baton_args){.items = payload->items, .count = payload->count, .blocks = 1, .services = &services};
+}
+
+void chip_call_make(chip_call *call, const chip_payload *payload, uint32_t block, uint32_t part,
+                    const chip_pulse *pulse) {
+  const chip_extra *extra = chip_extra_of(payload);
+  make_plain(call, payload, pulse);
+  if (!extra) return;
+  call->args.block = block;
+  call->args.blocks = extra->blocks;
+  if (!extra->mixed) return;
+  const chip_part *lane = &extra->parts[part];
+  call->kernel = lane->kernel;
+  call->args.items += lane->first;
+  call->args.count = lane->count;
+  call->args.lane = part == 2;
 }
 
 /* --- Failures
@@ -51,24 +61,33 @@ static const char *signal_name(int signal) {
   return name ? name : "?";
 }
 
+/* "task scale: kernel scale"; of several instances also which one. */
+static void say_call(const chip_call *call, char *text, size_t size) {
+  if (call->args.blocks == 1)
+    snprintf(text, size, "task %s: kernel %s", call->task, call->kernel->name);
+  else
+    snprintf(text, size, "task %s: kernel %s: block %u of %u", call->task, call->kernel->name,
+             call->args.block, call->args.blocks);
+}
+
 static void say_signal(const chip_executor *executor, const chip_call *call, baton_error *failure) {
   int signal = call->guard.signal;
   double after = (double)atomic_load_explicit(&executor->stalled, memory_order_relaxed) * 1e-6;
+  char who[CALL_TEXT];
+  say_call(call, who, sizeof who);
   if (chip_guard_is_timeout(signal)) {
-    baton_error_set(failure, BATON_OP_TIMEOUT,
-                    "task %s: kernel %s: no progress for %.0f ms on core %u, and left", call->task,
-                    call->kernel->name, after, call->args.core);
+    baton_error_set(failure, BATON_OP_TIMEOUT, "%s: no progress for %.0f ms on core %u, and left", who, after,
+                    call->args.core);
     failure->after_ms = after;
     failure->known |= BATON_KNOWN_AFTER_MS;
     return;
   }
   if (call->guard.address)
-    baton_error_set(failure, BATON_KERNEL_CRASH, "task %s: kernel %s: crashed with SIG%s at %p on core %u",
-                    call->task, call->kernel->name, signal_name(signal), call->guard.address,
-                    call->args.core);
+    baton_error_set(failure, BATON_KERNEL_CRASH, "%s: crashed with SIG%s at %p on core %u", who,
+                    signal_name(signal), call->guard.address, call->args.core);
   else
-    baton_error_set(failure, BATON_KERNEL_CRASH, "task %s: kernel %s: crashed with SIG%s on core %u",
-                    call->task, call->kernel->name, signal_name(signal), call->args.core);
+    baton_error_set(failure, BATON_KERNEL_CRASH, "%s: crashed with SIG%s on core %u", who,
+                    signal_name(signal), call->args.core);
   failure->signal = signal;
   failure->known |= BATON_KNOWN_SIGNAL;
 }
@@ -78,8 +97,9 @@ static void say_reason(const chip_executor *executor, const chip_call *call, bat
                                        [CHIP_MISUSE] = BATON_SIGNATURE,
                                        [CHIP_UNSUPPORTED] = BATON_UNSUPPORTED,
                                        [CHIP_STALLED] = BATON_OP_TIMEOUT};
-  baton_error_set(failure, codes[call->reason], "task %s: kernel %s: %s", call->task, call->kernel->name,
-                  call->message);
+  char who[CALL_TEXT];
+  say_call(call, who, sizeof who);
+  baton_error_set(failure, codes[call->reason], "%s: %s", who, call->message);
   if (call->reason != CHIP_STALLED) return;
   failure->after_ms = (double)atomic_load_explicit(&executor->stalled, memory_order_relaxed) * 1e-6;
   failure->known |= BATON_KNOWN_AFTER_MS;
@@ -95,8 +115,7 @@ void chip_call_report(chip_executor *executor, const chip_call *call) {
     say_reason(executor, call, &failure);
   if (failure.code == BATON_OP_TIMEOUT)
     baton_error_text(&failure, BATON_FIELD_HINT, "raise timeout in config if the kernel is only slow");
-  if (failure.code == BATON_UNSUPPORTED)
-    baton_error_text(&failure, BATON_FIELD_HINT, "declare the kernel with waits = true");
+  if (failure.code == BATON_UNSUPPORTED) baton_error_text(&failure, BATON_FIELD_HINT, "%s", call->hint);
   baton_error_text(&failure, BATON_FIELD_TASK, "%s", call->task);
   baton_error_text(&failure, BATON_FIELD_KERNEL, "%s", call->kernel->name);
   if (call->args.core != CHIP_NO_CORE) {
@@ -116,32 +135,11 @@ int chip_call_kernel(chip_executor *executor, chip_call *call) {
 /* --- Tasks
 ** ------------------------------------------------------------------------------------------------------- */
 
-static int may_wait(const chip_payload *payload) {
-  const chip_mix *mix = mix_of(payload);
-  if (!mix) return payload->kernel->waits;
-  for (int part = 0; part < CHIP_PARTS; part++)
-    if (mix->parts[part].kernel && mix->parts[part].kernel->waits) return 1;
-  return 0;
-}
-
-static int run_single(chip_executor *executor, chip_lane *lane, const chip_payload *payload) {
+static int run_plain(chip_executor *executor, chip_lane *lane, const chip_payload *payload) {
   chip_call call;
-  chip_call_make(&call, payload, 0, &lane->pulse);
+  make_plain(&call, payload, &lane->pulse);
   call.args.core = chip_lease_core(&executor->cores, &lane->lease, payload->kernel->core);
   return chip_call_kernel(executor, &call);
-}
-
-/* One kernel after the other; after a failure the rest is not called. */
-static int run_mixed(chip_executor *executor, chip_lane *lane, const chip_payload *payload) {
-  uint32_t cluster = chip_lease_cluster(&lane->lease);
-  chip_call call;
-  for (uint32_t part = 0; part < CHIP_PARTS; part++) {
-    chip_call_make(&call, payload, part, &lane->pulse);
-    if (!call.kernel) continue;
-    call.args.core = chip_core_at(&executor->cores, cluster, part);
-    if (chip_call_kernel(executor, &call)) return 1;
-  }
-  return 0;
 }
 
 /* The thread may be another one than in the last run. */
@@ -164,12 +162,12 @@ int chip_executor_run(chip_executor *executor, const task_call *task) {
   int failed;
   enter_lane(lane);
   chip_pulse_begin(&lane->pulse);
-  if (may_wait(payload) || !chip_lease_ready(&executor->cores, &lane->lease))
+  if (payload->extra)
+    failed = chip_extra_run(executor, lane, task);
+  else if (payload->kernel->waits || !chip_lease_ready(&executor->cores, &lane->lease))
     failed = chip_waiting_begin(executor, lane, task);
-  else if (payload->mix)
-    failed = run_mixed(executor, lane, payload);
   else
-    failed = run_single(executor, lane, payload);
+    failed = run_plain(executor, lane, payload);
   if (failed != TASK_CALL_WAITS) chip_pulse_end(&lane->pulse);
   return failed;
 }
@@ -181,11 +179,12 @@ void chip_executor_idle(chip_executor *executor, uint32_t lane) {
 /* --- Life
 ** -------------------------------------------------------------------------------------------------------- */
 
-baton_status chip_executor_open(chip_executor *executor, const device_platform *platform, uint32_t lanes,
-                                baton_error *err) {
-  *executor = (chip_executor){.count = lanes};
+baton_status chip_executor_open(chip_executor *executor, const task_engine *tasks,
+                                const device_platform *platform, uint32_t lanes, baton_error *err) {
+  *executor = (chip_executor){.tasks = tasks, .count = lanes};
   executor->lanes = base_calloc(lanes, sizeof *executor->lanes);
   if (!executor->lanes) return base_out_of_memory(err, "the lanes of an engine");
+  for (uint32_t i = 0; i < lanes; i++) executor->lanes[i].last = &executor->lanes[i].waiting;
   chip_cores_open(&executor->cores, platform, lanes);
   chip_guard_install();
   return BATON_OK;
@@ -199,7 +198,10 @@ void chip_executor_close(chip_executor *executor) {
 }
 
 void chip_executor_begin(chip_executor *executor, const chip_failures *failures) {
-  for (uint32_t i = 0; i < executor->count; i++) chip_executor_idle(executor, i);
+  for (uint32_t i = 0; i < executor->count; i++) {
+    chip_executor_idle(executor, i);
+    executor->lanes[i].timed = 0;
+  }
   executor->failures = *failures;
   atomic_store_explicit(&executor->expired, 0, memory_order_relaxed);
   atomic_store_explicit(&executor->control.condemned, 0, memory_order_relaxed);
