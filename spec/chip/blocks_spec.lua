@@ -270,7 +270,8 @@ glue.each_platform(function(platform) for _, runtime in ipairs(runtimes) do
       assert.equal("blocks: kernel add_block: field 'blocks' must be in 1..2147483647, got 0", refused("out_of_range", { blocks = 0 }))
       assert.equal("blocks: kernel add_block: field 'blocks' must be in 1..2147483647, got 4294967296",
         refused("out_of_range", { blocks = 1 << 32 }))
-      assert.equal("blocks: kernel add_block: field 'blocks' must be an integer, got many", refused("invalid_argument", { blocks = "many" }))
+      assert.equal("blocks: kernel add_block: field 'blocks' must be an integer, got many",
+        refused("invalid_argument", { blocks = "many" }))
       assert.equal("field 'sync_start' must be true or false, got 1", refused("invalid_argument", { sync_start = 1 }))
       assert.equal("blocks: kernel add_block: unknown option 'block', did you mean 'blocks'?", refused("unknown_option", { block = 2 }))
       assert.equal("blocks: task dummy: option 'blocks' is for tasks with a kernel",

@@ -178,8 +178,8 @@ describe("a graph function", function()
   end)
 
   it("names what it cannot do", function()
-    assert.equal("g.mul: no such function; there are aic aiv mix dummy alloc get set scalar scope fail, and the numbers clusters aiv_count",
-      message("invalid_argument", function(g) g.mul() end))
+    assert.equal("g.mul: no such function; there are aic aiv mix dummy alloc get set scalar scope record fail, and the "
+      .. "numbers clusters aiv_count", message("invalid_argument", function(g) g.mul() end))
     assert.equal("test: no kernel is named 'sub'", message("invalid_argument", function(g, x) g.aiv("sub", x) end))
     assert.equal("g.aiv: the name of a kernel expected, got 7", message("invalid_argument", function(g) g.aiv(7) end))
     assert.equal("test: task append: kernel append is for the aiv cores, it was submitted to aic",
