@@ -2,6 +2,7 @@
 local compiled_golden = require "baton.golden"
 local failure = require "baton.error"
 local options = require "baton.options"
+local timings = require "baton.timings"
 
 local case = {}
 
@@ -111,38 +112,66 @@ local function compare(args, expected, tolerance)
   return worst
 end
 
-local function median(values)
-  if #values == 0 then return nil end
-  local sorted = table.move(values, 1, #values, 1, {})
-  table.sort(sorted)
-  local middle = #sorted // 2
-  if #sorted % 2 == 1 then return sorted[middle + 1] end
-  return (sorted[middle] + sorted[middle + 1]) / 2
+local prepared_class = {}
+prepared_class.__index = prepared_class
+
+--- Inout arguments as they were at first.
+function prepared_class:restore()
+  if self.used then
+    for name, copy in pairs(self.inouts) do self.args[name]:copy(copy) end
+  end
+  self.used = true
 end
 
---- Runs `entry`, a case of `scene`, on `worker`. `settings`: params, given, seed, rounds, rtol, atol, skip_golden, config.
---- Returns { ok, worst, checked, rounds, median_us = {host, device}, args }; raises what ends the case early.
-function case.run(scene, entry, worker, settings)
+--- The output that differs most from what is expected, { tensor =, report = }; nil if all are close.
+function prepared_class:compare() return self.expected and compare(self.args, self.expected, self.tolerance) or nil end
+
+--- What `entry`, a case of `scene`, is run with: { program, args, config, expected, … }, to be restored before each run.
+--- `settings`: params, given, seed, rtol, atol, skip_golden, config. Raises what ends the case early.
+function case.prepare(scene, entry, worker, settings)
   local params = options.merge(entry.params, settings.params)
   local args = case.arguments(scene, params, settings)
-  local inouts = copy_inouts(scene:signature(), args)
   local config = options.merge(scene.config, entry.config, settings.config)
-  local function run() return worker:run(scene.program, args, config) end
-  local expected = not settings.skip_golden and expect(scene, params, args, run) or nil
-  local tolerance = options.merge(scene.tolerance, entry.tolerance, { rtol = settings.rtol, atol = settings.atol })
-  local result = { ok = true, checked = expected ~= nil, rounds = 0, args = args }
+  local prepared = { program = scene.program, args = args, config = config,
+    inouts = copy_inouts(scene:signature(), args),
+    tolerance = options.merge(scene.tolerance, entry.tolerance, { rtol = settings.rtol, atol = settings.atol }) }
+  if not settings.skip_golden then
+    prepared.expected = expect(scene, params, args, function() return worker:run(scene.program, args, config) end)
+  end
+  return setmetatable(prepared, prepared_class)
+end
+
+-- A function that runs the case once and returns its timing. Many runs are rounds, but for resident outputs: these would
+-- come back after the last one only.
+local function runner(prepared, worker, many)
+  local program, args, config = prepared.program, prepared.args, prepared.config
+  if not many or config.resident then return function() return worker:run(program, args, config) end end
+  local rounds = worker:rounds(program, args, config)
+  return function()
+    rounds:init_round()
+    rounds:launch()
+    rounds:finalize_round()
+    return rounds:timing()
+  end, rounds
+end
+
+--- Runs `entry`, a case of `scene`, on `worker`. `settings` as for `prepare`, and rounds.
+--- Returns { ok, worst, checked, rounds, median_us = {host, device}, args }; raises what ends the case early.
+function case.run(scene, entry, worker, settings)
+  local prepared, count = case.prepare(scene, entry, worker, settings), settings.rounds or 1
+  local result = { checked = prepared.expected ~= nil, rounds = 0, args = prepared.args }
   local host, device = {}, {}
-  for round = 1, settings.rounds or 1 do
-    if round > 1 then
-      for name, copy in pairs(inouts) do args[name]:copy(copy) end
-    end
+  local run, held = runner(prepared, worker, count > 1)
+  local rounds <close> = held -- luacheck: ignore rounds
+  for round = 1, count do
+    prepared:restore()
     local timing = run()
-    host[#host + 1], device[#device + 1] = timing.host, timing.device
+    host[round], device[round] = timing.host, timing.device
     result.rounds = round
-    result.worst = result.worst or expected and compare(args, expected, tolerance) or nil
+    result.worst = result.worst or prepared:compare()
   end
   result.ok = result.worst == nil
-  result.median_us = { host = median(host), device = median(device) }
+  result.median_us = { host = timings.summary(host).median, device = timings.summary(device).median }
   return result
 end
 

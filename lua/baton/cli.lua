@@ -1,21 +1,14 @@
 -- baton.cli: the subcommands of the program.
-local failure = require "baton.error"
 local host = require "baton.host"
 local output = require "baton.output"
 local status = require "baton.status"
 
 local cli = {}
 
-local function unsupported(command)
-  return function()
-    error(failure.new { code = "unsupported", message = ("baton %s is not supported yet"):format(command) }, 0)
-  end
-end
-
 local commands = {
   run = function(...) return require("baton.run").main(...) end,
   test = function(...) return require("baton.test").main(...) end,
-  bench = unsupported "bench",
+  bench = function(...) return require("baton.bench").main(...) end,
   repl = function(...) return require("baton.repl").main(...) end,
   devices = function(...) return require("baton.devices").main(...) end,
   doctor = function(...) return require("baton.doctor").main(...) end,

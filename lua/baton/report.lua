@@ -1,4 +1,4 @@
--- baton.report: what `baton run` prints: a line a case and a summary, or one JSON value.
+-- baton.report: what `baton run` and `baton bench` print: a line a case and a summary, or one JSON value.
 local failure = require "baton.error"
 local json = require "baton.json"
 local output = require "baton.output"
@@ -7,12 +7,6 @@ local report = {}
 
 local class = {}
 class.__index = class
-
---- A report. With `as_json` the lines go to stderr and stdout gets the JSON value at the end.
-function report.new(as_json)
-  return setmetatable({ as_json = as_json, out = as_json and io.stderr or io.stdout, cases = {}, passed = 0, failed = 0,
-    skipped = 0 }, class)
-end
 
 local function milliseconds(us) return us and ("%.3f ms"):format(us / 1000) or "-" end
 
@@ -34,7 +28,7 @@ local function json_text(text) return utf8.len(text) and text or text:gsub("[\x8
 local error_fields = { "code", "message", "hint", "task", "kernel", "core", "device", "worker", "round", "signal",
   "after_ms", "cause", "path" }
 
-local function json_error(err)
+function report.json_error(err)
   if err == nil then return json.null end
   if not failure.is(err) then return { code = "user_fail", message = json_text(tostring(err)) } end
   local fields = {}
@@ -45,7 +39,7 @@ local function json_error(err)
   return fields
 end
 
-local function json_worst(worst)
+function report.json_worst(worst)
   if not worst then return json.null end
   local difference = worst.report
   return { tensor = worst.tensor, index = json.array(table.move(difference.index, 1, #difference.index, 1, {})),
@@ -57,10 +51,23 @@ local function json_case(result)
   return {
     scene = json_text(result.scene), platform = result.platform or json.null, runtime = result.runtime or json.null,
     case = result.case or json.null, level = result.level or json.null, isolation = result.isolation or json.null,
-    rounds = result.rounds or 0, ok = result.ok == true, error = json_error(result.error),
-    worst = json_worst(result.worst),
+    rounds = result.rounds or 0, ok = result.ok == true, error = report.json_error(result.error),
+    worst = report.json_worst(result.worst),
     median_us = { host = median.host or json.null, device = median.device or json.null },
   }
+end
+
+local function median_times(result)
+  local median = result.median_us
+  return median and ("  host %s  device %s"):format(milliseconds(median.host), milliseconds(median.device)) or ""
+end
+
+--- A report. With `as_json` the lines go to stderr and stdout gets the JSON value at the end. `form` says what is different
+--- from `baton run`: json(result) is the case in that value, times(result) ends its line, details(result) comes below it.
+function report.new(as_json, form)
+  form = form or { json = json_case, times = median_times, details = function() return "" end }
+  return setmetatable({ as_json = as_json, form = form, out = as_json and io.stderr or io.stdout, cases = {}, passed = 0,
+    failed = 0, skipped = 0 }, class)
 end
 
 -- "small", or "small with A, B" where these are the user's own.
@@ -73,12 +80,10 @@ end
 function class:add(result)
   local count = result.ok and "passed" or "failed"
   self[count] = self[count] + 1
-  self.cases[#self.cases + 1] = json_case(result)
+  self.cases[#self.cases + 1] = self.form.json(result)
   local where = result.case and ("%s  %s  %s  %s  %d round%s"):format(result.scene, result.platform, result.runtime,
     case_label(result), result.rounds or 0, result.rounds == 1 and "" or "s") or result.scene
-  local median = result.median_us
-  local times = median and ("  host %s  device %s"):format(milliseconds(median.host), milliseconds(median.device)) or ""
-  self.out:write(where, "  ", verdict(result), times, "\n")
+  self.out:write(where, "  ", verdict(result), self.form.times(result), "\n", self.form.details(result))
   self.out:flush()
 end
 

@@ -133,13 +133,3 @@ describe("baton as a Lua interpreter", function()
     assert.equal("0.1.0\n", command.run({ "-e", "print(require 'baton'.version)" }).out)
   end)
 end)
-
-describe("a command", function()
-  it("that does not exist yet says so with status 3", function()
-    for _, name in ipairs { "bench" } do
-      local result = command.run { name }
-      assert.equal(("baton %s: unsupported: baton %s is not supported yet\n"):format(name, name), result.err)
-      assert.equal(3, result.status)
-    end
-  end)
-end)

@@ -42,6 +42,11 @@ describe("baton run", function()
       assert.equal("1 passed, 0 failed, 0 skipped", line(result.out, "1 passed"))
     end)
 
+    it("checks every round of a case whose output stays on the chip", function()
+      local result = run(scene [[scene.config = { resident = { "b", "c" } }]], "--case", "small", "--rounds", "3")
+      expect(0, "sum  a2a3sim  host_build_graph  small  3 rounds  PASS  host T  device T", result)
+    end)
+
     it("restores inout arguments before each round", function()
       local result = run(scene [[
         scene.program = baton.program { name = "sum",

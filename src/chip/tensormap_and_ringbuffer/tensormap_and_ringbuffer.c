@@ -1,6 +1,7 @@
 /* The runtime that runs tasks while the orchestration submits them. A C orchestration is lane 0 of the launch: it plays
 ** the control processor. A graph must be called on the thread that submits the run; there it is the owner of the engine
 ** while lane 0 waits, and hands over when it has returned. */
+#include "base/clock.h"
 #include "base/futex.h"
 #include "chip/orchestrator.h"
 #include "chip/runtime.h"
@@ -17,7 +18,9 @@ static baton_status prepare(baton_run *run, baton_error *err) {
 
 /* A failure of the orchestration ends the run: what has not begun does not begin. */
 static baton_status orchestrate(baton_run *run, baton_error *err) {
+  int64_t begin = base_now();
   baton_status status = chip_orchestrate(run->engine, &run->bindings, 0, NULL, full_hint, err);
+  run->timing.orchestration += (double)(base_now() - begin) / 1e3;
   if (status == BATON_POISONED && atomic_load_explicit(&run->cancelled, memory_order_relaxed))
     status = baton_error_set(err, BATON_CANCELLED, "%s: the run was cancelled",
                              baton_program_name(run->program)); /* that is why its tasks have not run */
