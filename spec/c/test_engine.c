@@ -558,6 +558,62 @@ static void chains_of_any_length_end_in_order(void **state) {
   }
 }
 
+/* A clock that only kernels move on; one kernel is disturbed while it is measured. */
+typedef struct slow_clock {
+  int64_t now;
+  int asked, disturb;
+} slow_clock;
+
+static int64_t read_slow_clock(void *context) {
+  slow_clock *c = context;
+  c->asked = 1;
+  return c->now;
+}
+
+static int execute_by_slow_clock(void *context, const task_call *call) {
+  slow_clock *c = context;
+  (void)call;
+  int disturbed = c->asked && c->disturb;
+  c->now += disturbed ? 1000000 : 250;
+  if (disturbed) c->disturb = 0;
+  c->asked = 0;
+  return 0;
+}
+
+/* True if it was over when its submit returned. */
+static int is_elided(fixture *f) {
+  baton_task task = fixture_submit(f, 1, (fixture_body){0}, NULL, 0, NULL, 0);
+  int over = fixture_counts(f).live == 0;
+  assert_int_equal(task_engine_wait(f->engine, task, INT64_MAX), TASK_OK);
+  return over;
+}
+
+/* A measurement that was disturbed is not believed for long. */
+static void a_short_kernel_is_elided_again_soon_after_a_disturbance(void **state) {
+  (void)state;
+  slow_clock c = {0};
+  task_hooks hooks = {.context = &c,
+                      .execute = execute_by_slow_clock,
+                      .park = fixture_park,
+                      .wake = fixture_wake,
+                      .clock = read_slow_clock};
+  fixture f = {.limits = fixture_limits(2)};
+  size_t size = (task_engine_size(&f.limits) + 4095) & ~(size_t)4095;
+  void *memory = aligned_alloc(4096, size);
+  memset(memory, 0, size);
+  f.engine = task_engine_init(memory, &f.limits, &hooks);
+  task_engine_begin(f.engine, 0);
+  for (int i = 0; i < 100; i++) (void)is_elided(&f);
+  assert_true(is_elided(&f));
+  c.disturb = 1;
+  while (c.disturb) (void)is_elided(&f);
+  assert_false(is_elided(&f));
+  for (int i = 0; i < 4; i++) (void)is_elided(&f);
+  assert_true(is_elided(&f));
+  assert_int_equal(task_engine_finish(f.engine), TASK_OK);
+  free(memory);
+}
+
 /* What an elided task has to wait for is still running elsewhere. */
 static void nothing_is_elided_before_its_producers(void **state) {
   (void)state;
@@ -1062,6 +1118,7 @@ int main(void) {
       cmocka_unit_test(an_elided_task_that_fails_takes_its_dependents),
       cmocka_unit_test(an_elided_task_that_fails_is_known_by_its_own_region),
       cmocka_unit_test(a_kernel_that_becomes_long_is_no_longer_elided),
+      cmocka_unit_test(a_short_kernel_is_elided_again_soon_after_a_disturbance),
       cmocka_unit_test(chains_of_any_length_end_in_order),
       cmocka_unit_test(nothing_is_elided_before_its_producers),
       cmocka_unit_test(one_slow_task_pins_itself_only),

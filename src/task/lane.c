@@ -8,6 +8,7 @@ enum {
   LONGEST_NAP_NS = 16000000,
   WAITING_NAP_NS = 50000, /* with tasks that wait inside: nobody wakes the lane for them */
   SAMPLE_EVERY = 64,
+  SAMPLES_IN_DOUBT = 4,
   TASK_COST_MOST = 1000000000 /* ns */
 };
 
@@ -76,15 +77,15 @@ static void leave_work_to_others(task_engine *engine, task_lane *lane) {
 }
 
 /* A sample far above the average either comes from a lane that was preempted, or the kernel has changed: it at most doubles
-** the average, and the next call is measured too. What is shorter counts for more. */
+** the average, and the next calls are measured too, until it is clear which. What is shorter counts for more. */
 static uint32_t next_cost(task_lane *lane, uint32_t old, int64_t took) {
   uint32_t sample = took < 1 ? 1 : took > TASK_COST_MOST ? TASK_COST_MOST : (uint32_t)took;
-  lane->until_sample = SAMPLE_EVERY;
+  if (old != TASK_COST_UNKNOWN && sample > 2 * old) lane->in_doubt = SAMPLES_IN_DOUBT;
+  lane->until_sample = lane->in_doubt ? 1 : SAMPLE_EVERY;
+  if (lane->in_doubt) lane->in_doubt--;
   if (old == TASK_COST_UNKNOWN) return sample;
   if (sample < old) return (old + sample) / 2;
-  if (sample <= 2 * old) return old + (sample - old) / 4;
-  lane->until_sample = 1;
-  return 2 * old;
+  return sample <= 2 * old ? old + (sample - old) / 4 : 2 * old;
 }
 
 TASK_COLD int task_lane_measure(task_engine *engine, task_lane *lane, const task_call *call) {

@@ -35,6 +35,7 @@ typedef struct task_lane {
   _Atomic uint32_t completed;                 /* nodes of a graph, in this run */
   uint32_t done_first, done_last, done_count; /* completed slots on their way back to the owner */
   uint32_t until_sample;                      /* calls until one is measured */
+  uint32_t in_doubt;                          /* so many are measured one after the other */
   uint32_t waiting;                           /* tasks that wait inside; with any, the lane is not idle */
 } task_lane;
 
