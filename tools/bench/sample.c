@@ -51,16 +51,39 @@ static int compare(const void *left, const void *right) {
   return (a > b) - (a < b);
 }
 
+static int add_sample(bench_samples *samples, double value) {
+  if (value < 0) return 0;
+  samples->values[samples->count++] = value;
+  return 1;
+}
+
+static void sort(bench_samples *samples) {
+  qsort(samples->values, samples->count, sizeof *samples->values, compare);
+}
+
+static int more_wanted(const bench_options *options, uint32_t count, int64_t enough) {
+  return count < options->repetitions || (base_now() < enough && count < BENCH_MOST_SAMPLES);
+}
+
 int bench_sample(const bench_options *options, bench_once *once, void *context, bench_samples *out) {
   out->count = 0;
   if (once(context) < 0) return 0;
   int64_t enough = base_deadline(options->seconds);
-  while (out->count < options->repetitions || (base_now() < enough && out->count < BENCH_MOST_SAMPLES)) {
-    double value = once(context);
-    if (value < 0) return 0;
-    out->values[out->count++] = value;
-  }
-  qsort(out->values, out->count, sizeof *out->values, compare);
+  while (more_wanted(options, out->count, enough))
+    if (!add_sample(out, once(context))) return 0;
+  sort(out);
+  return 1;
+}
+
+int bench_sample_both(const bench_options *options, bench_once *once, void *const contexts[2],
+                      bench_samples out[2]) {
+  out[0].count = out[1].count = 0;
+  if (once(contexts[0]) < 0 || once(contexts[1]) < 0) return 0;
+  int64_t enough = base_deadline(2 * options->seconds);
+  while (more_wanted(options, out[0].count, enough))
+    if (!add_sample(&out[0], once(contexts[0])) || !add_sample(&out[1], once(contexts[1]))) return 0;
+  sort(&out[0]);
+  sort(&out[1]);
   return 1;
 }
 

@@ -40,6 +40,10 @@ typedef double bench_once(void *context);
 /* Measures after one repetition that does not count. False if a repetition failed. */
 int bench_sample(const bench_options *options, bench_once *once, void *context, bench_samples *out);
 
+/* Measures two contexts in turn, so that what else the machine does meets both. */
+int bench_sample_both(const bench_options *options, bench_once *once, void *const contexts[2],
+                      bench_samples out[2]);
+
 /* Prints the line of a figure. */
 void bench_print_samples(const char *who, const char *name, const char *unit, const bench_samples *samples);
 

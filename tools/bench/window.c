@@ -1,5 +1,5 @@
 /* baton-bench-window - what the window of an engine costs: window_N, independent tasks of 1 us under a window of N tasks,
-** next to a window that never fills (`unbounded`); and task_bytes, what a task takes of the engine's memory. */
+** in turn with the same under a window that never fills (`unbounded`); and task_bytes, what a task takes of the engine's memory. */
 #include "base/clock.h"
 #include "body.h"
 #include "rig.h"
@@ -66,19 +66,36 @@ static double once_bytes(void *context) {
   return (double)bytes / bench->tasks - BENCH_TILE;
 }
 
-static int measure(const bench_options *options, uint32_t window, const char *name, bench_once *once,
-                   double body_ns, bench_samples *samples) {
-  window_bench bench = {.tasks = TASKS, .turns = bench_body_turns(body_ns)};
-  bench.rig = (bench_rig){
-      .name = name, .execute = execute, .context = &bench, .limits = rig_limits(options->threads, window)};
-  rig_open(&bench.rig, BENCH_AUTO);
-  int measured = bench_sample(options, once, &bench, samples);
+static void open_bench(window_bench *bench, const bench_options *options, uint32_t window, const char *name,
+                       double body_ns) {
+  *bench = (window_bench){.tasks = TASKS, .turns = bench_body_turns(body_ns)};
+  bench->rig = (bench_rig){
+      .name = name, .execute = execute, .context = bench, .limits = rig_limits(options->threads, window)};
+  rig_open(&bench->rig, BENCH_AUTO);
+}
+
+/* A window and one that never fills, in turn. */
+static void measure_window(const bench_options *options, uint32_t window, const char *name) {
+  static bench_samples samples[2];
+  window_bench bounded, unbounded;
+  open_bench(&bounded, options, window, name, BODY_NS);
+  open_bench(&unbounded, options, UNBOUNDED, name, BODY_NS);
+  if (bench_sample_both(options, once_time, (void *const[]){&bounded, &unbounded}, samples)) {
+    bench_print_samples("baton", name, "ns a task", &samples[0]);
+    bench_print_samples("unbounded", name, "ns a task", &samples[1]);
+  }
+  rig_close(&bounded.rig);
+  rig_close(&unbounded.rig);
+}
+
+static void measure_bytes(const bench_options *options) {
+  window_bench bench;
+  open_bench(&bench, options, TASKS, "task_bytes", 0);
+  (void)bench_measure(options, "baton", "task_bytes", "bytes", once_bytes, &bench);
   rig_close(&bench.rig);
-  return measured;
 }
 
 int main(int argc, char **argv) {
-  static bench_samples samples, unbounded;
   bench_options options;
   char name[BENCH_NAME];
   if (bench_options_parse(argc, argv, &options) != argc) {
@@ -87,13 +104,8 @@ int main(int argc, char **argv) {
   }
   for (size_t i = 0; i < sizeof windows / sizeof *windows; i++) {
     snprintf(name, sizeof name, "window_%u", windows[i]);
-    if (!bench_wanted(&options, name)) continue;
-    if (!unbounded.count) (void)measure(&options, UNBOUNDED, name, once_time, BODY_NS, &unbounded);
-    if (!measure(&options, windows[i], name, once_time, BODY_NS, &samples)) continue;
-    bench_print_samples("baton", name, "ns a task", &samples);
-    bench_print_samples("unbounded", name, "ns a task", &unbounded);
+    if (bench_wanted(&options, name)) measure_window(&options, windows[i], name);
   }
-  if (bench_wanted(&options, "task_bytes") && measure(&options, TASKS, "task_bytes", once_bytes, 0, &samples))
-    bench_print_samples("baton", "task_bytes", "bytes", &samples);
+  if (bench_wanted(&options, "task_bytes")) measure_bytes(&options);
   return 0;
 }
