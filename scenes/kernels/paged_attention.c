@@ -36,7 +36,7 @@ static inline void values(const baton_args *args, int wide) {
   int64_t rows = baton_size(args, 2, 0), size = baton_size(args, 2, 1);
   check_tile(args, rows, size);
   attention_values(baton_arg_tensor(args, 0)->data, baton_arg_tensor(args, 1)->data, rows, size,
-                   baton_scalar_i64(args, 3), wide, baton_out(args, 2, float));
+                   baton_scalar_i64(args, 3), wide, 0, baton_out(args, 2, float));
 }
 
 BATON_KERNEL(values_f32) { values(args, 1); }

@@ -1,5 +1,5 @@
 /* paged_attention.h - the arithmetic of attention over one block of keys, on plain arrays: four steps that
-** paged_attention.c makes kernels of.
+** paged_attention.c and paged_attention_unroll.c make kernels of.
 **
 ** Scores and weights lie transposed, [key][row] with the rows padded to a multiple of PADDING: a vector then holds one
 ** key's values for all rows of the query, so the maximum and the sum over keys run down the vectors and no step adds up
@@ -235,9 +235,9 @@ static inline void add_piece(const attention_piece *piece, int64_t rows, int64_t
   }
 }
 
-/* result[row] = sum over the first `count` keys of weights[key][row] * values[key]. */
+/* result[row] = (or += if `add`) sum over the first `count` keys of weights[key][row] * values[key]. */
 static inline void attention_values(const void *weights, const void *values, int64_t rows, int64_t size,
-                                    int64_t count, int wide, float *result) {
+                                    int64_t count, int wide, int add, float *result) {
   float weight_room[DEPTH * MOST_ROWS], value_room[DEPTH * WIDTH];
   int64_t width = padded(rows);
   for (int64_t first = 0; first < count; first += DEPTH) {
@@ -250,7 +250,7 @@ static inline void attention_values(const void *weights, const void *values, int
         piece.stride = WIDTH;
         piece.values = pack_values(values, first, depth, size, column, wide, value_room);
       }
-      add_piece(&piece, rows, size, column, first > 0, result);
+      add_piece(&piece, rows, size, column, add || first > 0, result);
     }
   }
 }

@@ -47,7 +47,7 @@ static void attend(attention *all, int b, scratch *s) {
     int64_t count = smaller(BLOCK, all->lengths[b] - first);
     attention_scores(all->query[b], HEADS, SIZE, all->keys[number], count, 1, s->scores);
     attention_softmax(s->scores, HEADS, count, 1.0f, 1, s->weights, s->maximum, s->sum);
-    attention_values(s->weights, all->values[number], HEADS, SIZE, count, 1, s->result);
+    attention_values(s->weights, all->values[number], HEADS, SIZE, count, 1, 0, s->result);
     attention_update(&block, HEADS, SIZE, first == 0, &state);
   }
   attention_finish(&state, HEADS, SIZE, &all->out[b][0][0]);
