@@ -32,6 +32,7 @@ extern "C" {
   X(WINDOW_FULL, "window_full")                 \
   X(HEAP_FULL, "heap_full")                     \
   X(DEP_POOL_FULL, "dep_pool_full")             \
+  X(SCOPE_DEADLOCK, "scope_deadlock")           \
   X(SYNC_START_TOO_WIDE, "sync_start_too_wide") \
   X(USER_FAIL, "user_fail")                     \
   X(TENSOR_WAIT_TIMEOUT, "tensor_wait_timeout") \

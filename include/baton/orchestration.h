@@ -106,7 +106,7 @@ enum { BATON_TIMING_SLOTS = 16, BATON_HIGHEST_PRIORITY = 100 };
 
 /* Zero means default. What is not for a task without a kernel: blocks, sync_start, predicate, timing_slot. */
 typedef struct baton_task_options {
-  const baton_task *deps; /* edges besides the inferred ones */
+  const baton_task *deps; /* edges besides the inferred ones: to tasks of this run, in any number */
   uint32_t ndeps;
   const char *name; /* copied; NULL: the kernel's */
   /* Instances of the task, each on a core (a mixed task: a cluster) of its own while it runs; more than there are cores run
@@ -216,13 +216,15 @@ static inline baton_task baton_dummy(baton_orch *o, const baton_arg *args, uint3
 }
 
 /* An intermediate on the device heap, contiguous, not cleared. Lives to the end of the scope it was made in and until
-** the tasks that use it are done; used later it raises `stale_handle`. */
+** the tasks that use it are done; used later it raises `stale_handle`. A full heap fails the run: `heap_full`, or
+** `scope_deadlock` if only the end of an open scope would make room. */
 static inline baton_view baton_alloc(baton_orch *o, baton_dtype dtype, int ndim, const int64_t *shape) {
   return o->calls->alloc(o, dtype, ndim, shape);
 }
 
 /* A task that stores `value` (baton_f32, baton_i64 …) into every element of a contiguous tensor, usually an intermediate
-** that was just made. What the type cannot hold fails the run. */
+** that was just made; what uses that intermediate from then on waits for it, in manual scopes too, where only
+** intermediates can be filled. What the type cannot hold fails the run. */
 static inline void baton_fill(baton_orch *o, baton_view view, baton_arg value) {
   o->calls->fill(o, &view, &value);
 }
@@ -237,8 +239,9 @@ static inline baton_arg baton_scalar_param(const baton_args *args, uint32_t i) {
   return arg;
 }
 
-/* One element of a tensor while building, `index[d]` from 0: waits for the tasks that write it. On host_build_graph only
-** arguments of the program that no earlier task writes. */
+/* One element of a tensor while building, `index[d]` from 0: waits for the tasks that write it; where edges are not
+** inferred, for every task before. On host_build_graph only arguments of the program that no earlier task writes; on
+** aicpu_build_graph not what tasks of an open scope write. */
 static inline int64_t baton_get_i64(baton_orch *o, baton_view view, const int64_t *index) {
   baton_arg value = baton_i64(0);
   if (!o->calls->get(o, &view, index, &value)) return 0;
@@ -262,6 +265,9 @@ static inline void baton_set_f64(baton_orch *o, baton_view view, const int64_t *
   o->calls->set(o, &view, index, &arg);
 }
 
+/* Intermediates made inside die at the end, which waits for nothing; on aicpu_build_graph it starts the tasks of the scope.
+** In a manual scope only `deps` order tasks; in an auto scope inside of it edges are inferred again, unless the program has
+** explicit edges. */
 static inline void baton_scope_begin(baton_orch *o, baton_scope_mode mode) { o->calls->scope_begin(o, mode); }
 static inline void baton_scope_end(baton_orch *o) { o->calls->scope_end(o); }
 

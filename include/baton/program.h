@@ -66,7 +66,8 @@ typedef struct baton_program_options {
   uint32_t nkernels;
   baton_orchestrate orchestrate; /* a function of this process */
   int graph;                     /* `orchestrate` must be called on the thread that submits (a Lua graph) */
-  int rebuild;                   /* every run on host_build_graph builds its graph anew; 0: graphs are kept */
+  int explicit_edges; /* only `deps` order the tasks, in every scope; 0: also what they read and write */
+  int rebuild;        /* every run on host_build_graph builds its graph anew; 0: graphs are kept */
   const char *orchestration_source, *orchestration_code, *orchestration_object;
   const char *orchestration_code_file; /* as in a kernel */
   uint32_t orchestration_code_line;
@@ -86,6 +87,9 @@ BATON_MUST_CHECK baton_status baton_program_compile(baton_program *program, bato
 
 /* The program's name; lives as long as the program. */
 const char *baton_program_name(const baton_program *program);
+
+/* The names of the runtimes that carry the program, the default one first; NULL behind the last. Static. */
+const char *baton_program_runtime(const baton_program *program, uint32_t index);
 
 /* Drops the graphs that were built on host_build_graph and kept. Any thread. */
 void baton_program_forget(baton_program *program);

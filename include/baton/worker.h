@@ -30,11 +30,13 @@ typedef struct baton_value {
 
 /* Settings of runs. Zero means default; what a call leaves at zero comes from its worker. */
 typedef struct baton_config {
-  uint32_t ring_task_window; /* tasks in flight; default 16,384 */
-  uint64_t ring_heap;        /* bytes for intermediates; default 256 MiB */
-  uint32_t ring_dep_pool;    /* edges beyond the four that each task has; default 65,536 */
-  const char *runtime;       /* NULL: the first that fits */
-  double deadline;           /* seconds for the whole run; 0: none */
+  uint32_t
+      ring_task_window;   /* tasks in flight; default 16,384 on tensormap_and_ringbuffer; on host_build_graph,
+                                which holds a whole graph, and aicpu_build_graph, which holds scopes, 262,144 */
+  uint64_t ring_heap;     /* bytes for intermediates; default 256 MiB */
+  uint32_t ring_dep_pool; /* edges beyond the four that each task has; default 65,536, and there 1,048,576 */
+  const char *runtime;    /* NULL: the first that fits */
+  double deadline;        /* seconds for the whole run; 0: none */
   double timeout; /* seconds without progress, then kernels are left by force, and so is a C orchestration
                                 that makes no call; default 10 */
   double stream_timeout;  /* seconds in which no task begins or ends, nor runs: then the run fails, and a C

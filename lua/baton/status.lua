@@ -7,7 +7,7 @@ local of_code = {
   invalid_argument = status.wrong, unknown_option = status.wrong, signature = status.wrong, out_of_range = status.wrong,
   bad_file = status.wrong,
   out_of_memory = status.resource, window_full = status.resource, heap_full = status.resource,
-  dep_pool_full = status.resource, resource_limit = status.resource,
+  dep_pool_full = status.resource, scope_deadlock = status.resource, resource_limit = status.resource,
   timeout = status.deadline,
 }
 

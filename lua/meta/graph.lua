@@ -53,7 +53,8 @@ function g.mix(kernels, arguments, ...) end
 function g.dummy(arguments, options) end
 
 ---An intermediate on the device heap, contiguous, not cleared unless `fill` is given. Lives to the end of its scope and until the tasks that use
----it are done; used later it raises `stale_handle`. A full heap raises `heap_full`.
+---it are done; used later it raises `stale_handle`. A full heap raises `heap_full`, or `scope_deadlock` if only the
+---end of an open scope would make room.
 ---@param dtype string
 ---@param shape integer[]|integer
 ---@param options? { fill: number|boolean }
@@ -62,7 +63,7 @@ function g.alloc(dtype, shape, options) end
 
 ---Intermediates made inside die at the end, which waits for nothing. `g.scope(fn)` returns what `fn` returns;
 ---`local s <close> = g.scope()` closes with its block. In `mode = "manual"` no edges are inferred inside, only `deps`
----order.
+---order; in an auto scope inside of it they are again.
 ---@param options? { mode: "auto"|"manual" }|function
 ---@param fn? function
 ---@return any

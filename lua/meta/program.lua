@@ -35,7 +35,7 @@
 ---@field kernels? table<string, baton.KernelOptions>
 ---@field graph? function submits the tasks of one run: `function(g, ...)` with the arguments of the signature
 ---@field orchestration? baton.CodeOptions a C function that submits them
----@field edges? "explicit" not supported yet
+---@field edges? "explicit" only `deps` order the tasks, in every scope; default: also what they read and write
 ---@field keep? boolean false: every run on host_build_graph builds its graph anew; default: up to 8 graphs are kept
 ---@field cflags? string|string[] of the orchestration and of every kernel; so are the next two
 ---@field include? string|string[]

@@ -6,9 +6,9 @@ local baton = {}
 
 ---What the runs of a worker start from; each call may override it key by key. Unknown keys raise `unknown_option`.
 ---@class baton.config
----@field ring_task_window? integer|"auto" tasks in flight; host_build_graph holds a whole graph (default 262,144)
+---@field ring_task_window? integer|"auto" tasks in flight; default 16,384 on tensormap_and_ringbuffer, 262,144 on host_build_graph, which holds a whole graph, and aicpu_build_graph, which holds scopes
 ---@field ring_heap? integer|string bytes for intermediates, as a number or "64MiB" (default "256MiB")
----@field ring_dep_pool? integer|"auto" edges beyond the four that each task has (default 65,536)
+---@field ring_dep_pool? integer|"auto" edges beyond the four that each task has; default 65,536 on tensormap_and_ringbuffer, else 1,048,576
 ---@field runtime? string "host_build_graph"; default: the first that fits the program
 ---@field deadline? number seconds for a whole run; then it is cancelled and raises `timeout`
 ---@field timeout? number|baton.timeout seconds without a task that begins or ends; then kernels are left, and so is a C orchestration that makes no call: `op_timeout` (default 10)

@@ -92,13 +92,12 @@ static int program_tostring(lua_State *L) {
 
 /* The runtimes that carry the program, the default one first. */
 static void push_runtimes(lua_State *L, const baton_program *program) {
-  static const char *const names[] = {"host_build_graph", "tensormap_and_ringbuffer"};
-  int graph = program && chip_program_is_graph(program);
-  lua_createtable(L, 2, 0);
-  lua_pushstring(L, names[!graph]);
-  lua_rawseti(L, -2, 1);
-  lua_pushstring(L, names[graph]);
-  lua_rawseti(L, -2, 2);
+  const char *name;
+  lua_createtable(L, 3, 0);
+  for (uint32_t i = 0; program && (name = baton_program_runtime(program, i)) != NULL; i++) {
+    lua_pushstring(L, name);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
 }
 
 /* Methods stand in upvalue 1. */

@@ -233,12 +233,12 @@ static int read_body(const reader *r, baton_program_options *options) {
   return 1;
 }
 
-static void refuse_later_options(const reader *r) {
+static int read_edges(const reader *r) {
   const char *edges = read_text(r, 1, r->program, "edges");
   if (edges && strcmp(edges, "explicit") != 0)
     bind_fail(r->L, BATON_INVALID_ARGUMENT, "%s: field 'edges' must be \"explicit\", got %s", r->program,
               edges);
-  if (edges) bind_fail(r->L, BATON_UNSUPPORTED, "%s: edges = \"explicit\" is not supported yet", r->program);
+  return edges != NULL;
 }
 
 /* The file of the nearest Lua function on the stack; NULL if it is none (a prompt, -e). */
@@ -280,7 +280,7 @@ int bind_read_program(lua_State *L, int anchor, baton_program_options *options) 
   options->cflags = read_texts(&r, 1, r.program, "cflags");
   options->include = read_texts(&r, 1, r.program, "include");
   options->libs = read_texts(&r, 1, r.program, "libs");
-  refuse_later_options(&r);
+  options->explicit_edges = read_edges(&r);
   options->rebuild = !read_flag(&r, 1, r.program, "keep", 1);
   read_kernels(&r, options);
   return read_body(&r, options);

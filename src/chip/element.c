@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "chip/looks.h"
 #include "chip/submit.h"
+#include "tensor/storage.h"
 #include <string.h>
 
 enum { ELEMENT_BYTES = 8 };
@@ -29,6 +30,35 @@ static baton_status find_element(chip_orchestrator *self, const char *who, const
   return BATON_OK;
 }
 
+/* An element that an orchestration looks for in the arguments of tasks. */
+typedef struct element_search {
+  const char *address; /* as kernels see it */
+  int writes;          /* it is going to be stored, so that readers count too */
+} element_search;
+
+static int uses_element(void *context, const void *task) {
+  const element_search *search = context;
+  const chip_payload *payload = task;
+  for (uint32_t i = 0; i < payload->count; i++) {
+    const baton_argument *item = &payload->items[i];
+    uint64_t below, above;
+    if (!item->view || !(item->written || search->writes) || !tensor_reach(item->view, &below, &above))
+      continue;
+    uintptr_t first = (uintptr_t)item->view->data - below, at = (uintptr_t)search->address;
+    if (at >= first && at - first < below + above) return 1;
+  }
+  return 0;
+}
+
+/* True if an unfinished task that nobody has recorded uses the element; no task runs. */
+static int is_used(const chip_orchestrator *self, const baton_arg *arg) {
+  const baton_view *view = &arg->view;
+  if (!task_engine_has_unrecorded(self->engine->tasks)) return 0;
+  if (!view->block && view->argument - 1 >= self->bindings->count) return 0; /* no tensor of this run */
+  element_search search = {chip_kernel_bytes(self, view), arg->tag != BATON_INPUT};
+  return task_engine_find(self->engine->tasks, &search, uses_element);
+}
+
 /* Nothing runs while a graph is built on the host: the element must be an argument that no task has touched. */
 static baton_status check_untouched(chip_orchestrator *self, const char *who, const baton_arg *arg) {
   task_access access = {.base = arg->view.base, .mode = arg->tag == BATON_INPUT ? TASK_READS : TASK_WRITES};
@@ -38,7 +68,7 @@ static baton_status check_untouched(chip_orchestrator *self, const char *who, co
     return fail(
         self, BATON_UNSUPPORTED, who,
         "an intermediate; on host_build_graph only arguments of the program can be reached while building");
-  if (!task_engine_awaits(self->engine->tasks, &access)) return BATON_OK;
+  if (!task_engine_awaits(self->engine->tasks, &access) && !is_used(self, arg)) return BATON_OK;
   return fail(
       self, BATON_UNSUPPORTED, who,
       "an earlier task uses the element, and on host_build_graph no task runs while the graph is built; use "
@@ -55,13 +85,31 @@ static baton_status too_late(chip_orchestrator *self, const char *who) {
 }
 
 /* A task that does nothing, in the place of the access: when it is over, the element is as the program expects. */
-static baton_status await_element(chip_orchestrator *self, const char *who, const baton_arg *arg) {
-  if (self->held) return check_untouched(self, who, arg);
+static baton_status await_producers(chip_orchestrator *self, const char *who, const baton_arg *arg,
+                                    int64_t deadline, task_status *status) {
   baton_task task;
   BATON_TRY(chip_submit(self, BATON_AIV, NULL, arg, 1, &(baton_task_options){.name = who}, &task));
-  int64_t patience = self->engine->times.element;
-  task_status status =
-      task_engine_wait(self->engine->tasks, task, patience ? base_now() + patience : INT64_MAX);
+  *status = task_engine_wait(self->engine->tasks, task, deadline);
+  return BATON_OK;
+}
+
+/* Where no edges are inferred any earlier task may use the element. */
+static baton_status await_all(chip_orchestrator *self, const char *who, const baton_arg *arg,
+                              int64_t deadline, task_status *status) {
+  BATON_TRY(chip_check_access(self, who, arg));
+  *status = task_engine_settle(self->engine->tasks, deadline);
+  if (*status != TASK_OK || !is_used(self, arg)) return BATON_OK;
+  return fail(
+      self, BATON_UNSUPPORTED, who,
+      "a task of an open scope uses the element, and on aicpu_build_graph it starts when the scope ends");
+}
+
+static baton_status await_element(chip_orchestrator *self, const char *who, const baton_arg *arg) {
+  if (self->held) return check_untouched(self, who, arg);
+  int64_t patience = self->engine->times.element, deadline = patience ? base_now() + patience : INT64_MAX;
+  int all = task_engine_has_unrecorded(self->engine->tasks);
+  task_status status;
+  BATON_TRY((all ? await_all : await_producers)(self, who, arg, deadline, &status));
   if (status == TASK_OK) return BATON_OK;
   if (status == TASK_LATE) return too_late(self, who);
   const chip_failures *failures = &self->engine->executor.failures;
@@ -132,7 +180,12 @@ baton_status chip_element_fill(chip_orchestrator *self, const baton_view *view, 
   baton_task task;
   BATON_TRY(convert(self, "fill", view, value, bytes));
   const baton_arg args[] = {baton_output(*view), baton_u64(bytes[0])};
-  return chip_submit(self, BATON_AIV, &kernel, args, 2, &(baton_task_options){0}, &task);
+  if (!view->block && task_engine_is_manual(self->engine->tasks))
+    return fail(self, BATON_UNSUPPORTED, "fill",
+                "an argument of the program; where no edges are inferred, intermediates only can be filled");
+  BATON_TRY(chip_submit(self, BATON_AIV, &kernel, args, 2, &(baton_task_options){0}, &task));
+  if (view->block) task_engine_made_by(self->engine->tasks, view->block, task);
+  return BATON_OK;
 }
 
 baton_status chip_element_set(chip_orchestrator *self, const baton_view *view, const int64_t *index,

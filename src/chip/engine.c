@@ -36,10 +36,18 @@ static int64_t now(void *context) {
 
 static uint64_t at_least(uint64_t value, uint64_t least) { return value > least ? value : least; }
 
+/* Far from those of other engines. */
+static uint32_t some_number(void) {
+  static _Atomic uint32_t engines;
+  uint32_t engine = atomic_fetch_add_explicit(&engines, 1, memory_order_relaxed);
+  return (engine * UINT32_C(0x9e3779b1)) >> 2;
+}
+
 /* What follows from the sizes that users set. Pages are committed when touched, so generous sizes cost nothing. */
 static task_limits limits_of(const chip_sizes *sizes) {
   uint64_t window = sizes->window;
-  return (task_limits){.lanes = sizes->lanes,
+  return (task_limits){.numbers = some_number(),
+                       .lanes = sizes->lanes,
                        .tasks = sizes->window,
                        .edges = sizes->dep_pool,
                        .regions = (uint32_t)at_least(4 * window, 1 << 14),

@@ -7,18 +7,15 @@
 #include "chip/runtime.h"
 #include "chip/worker.h"
 
-enum { DEFAULT_DEP_POOL = 1 << 16 };
-
 static const uint64_t default_heap = UINT64_C(256) << 20;
 
 /* --- Sizes ---------------------------------------------------------------------------------------------- */
 
 static chip_sizes sizes_of(const baton_worker *worker, const baton_config *config,
                            const chip_runtime *runtime) {
-  uint32_t dep_pool = config->ring_dep_pool ? config->ring_dep_pool : DEFAULT_DEP_POOL;
   return (chip_sizes){.lanes = device_threads(worker->dev),
                       .window = config->ring_task_window ? config->ring_task_window : runtime->default_window,
-                      .dep_pool = dep_pool,
+                      .dep_pool = config->ring_dep_pool ? config->ring_dep_pool : runtime->default_dep_pool,
                       .heap = config->ring_heap ? config->ring_heap : default_heap};
 }
 

@@ -114,7 +114,7 @@ static baton_view call_alloc(baton_orch *o, baton_dtype dtype, int ndim, const i
   if (status != TASK_OK) {
     char what[64];
     snprintf(what, sizeof what, "alloc of %lld bytes", (long long)bytes);
-    chip_report_full(self, status, what);
+    chip_report_full(self, status, (uint64_t)bytes, what);
     return baton_view_invalid();
   }
   view.base = self->engine->heap_address + offset;

@@ -1,27 +1,44 @@
 #include "chip/runtime.h"
+#include "base/clock.h"
+#include "chip/orchestrator.h"
 #include "chip/program/text.h"
 #include <string.h>
 
-enum { RUNTIMES = 2 };
+enum { RUNTIMES = 3 };
 
 /* In the order of preference for a program. */
 static const chip_runtime *const *candidates(const baton_program *program) {
-  static const chip_runtime *const for_graphs[RUNTIMES] = {&chip_host_build_graph,
-                                                           &chip_tensormap_and_ringbuffer};
+  static const chip_runtime *const for_graphs[RUNTIMES] = {
+      &chip_host_build_graph, &chip_tensormap_and_ringbuffer, &chip_aicpu_build_graph};
   static const chip_runtime *const for_others[RUNTIMES] = {&chip_tensormap_and_ringbuffer,
-                                                           &chip_host_build_graph};
+                                                           &chip_host_build_graph, &chip_aicpu_build_graph};
   return chip_program_is_graph(program) ? for_graphs : for_others;
+}
+
+const char *baton_program_runtime(const baton_program *program, uint32_t index) {
+  const chip_runtime *const *runtimes = candidates(program);
+  for (uint32_t i = 0; i < RUNTIMES; i++)
+    if (runtimes[i]->accepts(program) && index-- == 0) return runtimes[i]->name;
+  return NULL;
+}
+
+/* What a program must be like for a runtime that carries few. */
+static void explain(const char *name, const baton_program *program, baton_error *err) {
+  if (!name || strcmp(name, chip_aicpu_build_graph.name) != 0) return;
+  baton_error_text(err, BATON_FIELD_HINT, "%s runs %s", name,
+                   chip_program_is_graph(program) ? "orchestrations in C only"
+                                                  : "programs with edges = \"explicit\" only");
 }
 
 static baton_status refuse(const char *name, const baton_program *program, baton_error *err) {
   chip_text fitting = {0};
-  const chip_runtime *const *runtimes = candidates(program);
-  for (int i = 0; i < RUNTIMES; i++)
-    if (runtimes[i]->accepts(program))
-      chip_text_add(&fitting, "%s%s", fitting.length ? ", " : "", runtimes[i]->name);
+  const char *one;
+  for (uint32_t i = 0; (one = baton_program_runtime(program, i)) != NULL; i++)
+    chip_text_add(&fitting, "%s%s", i ? ", " : "", one);
   baton_error_set(err, BATON_UNSUPPORTED, "%s: runtime %s does not carry this program; those that do: %s",
                   baton_program_name(program), name ? name : "(any)", fitting.data ? fitting.data : "none");
   chip_text_free(&fitting);
+  explain(name, program, err);
   return BATON_UNSUPPORTED;
 }
 
@@ -35,4 +52,18 @@ baton_status chip_runtime_find(const char *name, const baton_program *program, c
     return BATON_OK;
   }
   return refuse(name, program, err);
+}
+
+baton_status chip_runtime_orchestrate(baton_run *run, const char *full_hint, baton_error *err) {
+  int64_t begin = base_now();
+  baton_status status = chip_orchestrate(run->engine, &run->bindings, 0, NULL, full_hint, err);
+  run->timing.orchestration += (double)(base_now() - begin) / 1e3;
+  if (status == BATON_POISONED && atomic_load_explicit(&run->cancelled, memory_order_relaxed))
+    status = baton_error_set(err, BATON_CANCELLED, "%s: the run was cancelled",
+                             baton_program_name(run->program)); /* that is why its tasks have not run */
+  if (status != BATON_OK) {
+    chip_run_fail(run, err);
+    task_engine_cancel(run->engine->tasks);
+  }
+  return status;
 }

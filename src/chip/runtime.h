@@ -12,7 +12,7 @@ typedef struct chip_runtime {
   int (*accepts)(const baton_program *program);
 
   /* Sizes for what the config leaves open. */
-  uint32_t default_window;
+  uint32_t default_window, default_dep_pool;
 
   /* On the thread that submits, before the launch: the run has its engine and its arguments are on the device. */
   baton_status (*prepare)(baton_run *run, baton_error *err);
@@ -27,8 +27,13 @@ typedef struct chip_runtime {
   void (*finish)(baton_run *run);
 } chip_runtime;
 
+extern const chip_runtime chip_aicpu_build_graph;
 extern const chip_runtime chip_host_build_graph;
 extern const chip_runtime chip_tensormap_and_ringbuffer;
+
+/* Of a run that has begun and is not held: calls the orchestration, on the thread that owns the engine. A failure ends the
+** run: what has not begun does not begin. `full_hint` as in chip_orchestrate. */
+baton_status chip_runtime_orchestrate(baton_run *run, const char *full_hint, baton_error *err);
 
 /* The runtime that `name` asks for; NULL: the first that accepts the program, for graphs host_build_graph, for other
 ** orchestrations tensormap_and_ringbuffer. `unsupported` names those that do. */

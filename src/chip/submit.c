@@ -289,14 +289,18 @@ static void fill_scalar(const submit *s, uint32_t i, baton_argument *item) {
   if (item->argument) chip_looks_ignore_scalar(s->self->looks, item->argument);
 }
 
+char *chip_kernel_bytes(const chip_orchestrator *self, const baton_view *view) {
+  const chip_engine *engine = self->engine;
+  uint64_t data = (uintptr_t)view->data;
+  if (view->block) return engine->heap_bytes + (data - engine->heap_address);
+  return self->bindings->items[view->argument - 1].kernel_bytes + (data - view->base);
+}
+
 /* With the address that kernels see. */
 static void fill_tensor(const submit *s, uint32_t i, uint32_t mode, baton_argument *item, baton_view *view) {
-  const chip_engine *engine = s->self->engine;
   const baton_view *from = &s->args[i].view;
-  uint64_t data = (uintptr_t)from->data;
   *view = *from;
-  view->data = from->block ? engine->heap_bytes + (data - engine->heap_address)
-                           : binding_of(s, from)->kernel_bytes + (data - from->base);
+  view->data = chip_kernel_bytes(s->self, from);
   *item = (baton_argument){.value.data = view->data,
                            .view = view,
                            .dtype = from->dtype,
@@ -327,6 +331,30 @@ static baton_status report_stale(const submit *s, uint32_t access) {
                 "an intermediate of scope %u of this run, which has ended", scope);
 }
 
+static baton_status check_deps(const submit *s, const baton_task_options *options) {
+  for (uint32_t i = 0; i < options->ndeps; i++)
+    if (!task_engine_knows(s->self->engine->tasks, options->deps[i]))
+      return baton_error_set(&s->self->failure, BATON_STALE_HANDLE,
+                             "%s: task %s: deps: entry %u is no task of this run", program_name(s), s->name,
+                             i + 1);
+  return BATON_OK;
+}
+
+baton_status chip_check_access(chip_orchestrator *self, const char *name, const baton_arg *arg) {
+  chip_part part = {.count = 1, .core = BATON_AIV};
+  submit s = {.self = self, .parts = &part, .nparts = 1, .name = name, .args = arg, .nargs = 1};
+  uint32_t count;
+  uint64_t offset, bytes;
+  BATON_TRY(make_room(&s));
+  BATON_TRY(check_signature(&s));
+  BATON_TRY(make_accesses(&s, &count));
+  const baton_view *view = &arg->view;
+  if (!view->block ||
+      task_engine_block_range(self->engine->tasks, view->block, view->generation, &offset, &bytes))
+    return BATON_OK;
+  return report_stale(&s, 0);
+}
+
 /* One task of the engine, over the first `count` accesses. */
 static baton_status submit_task(const submit *s, uint32_t kernel, uint32_t count, const baton_task *deps,
                                 uint32_t ndeps, size_t name, uint32_t tensors, baton_task *out) {
@@ -344,7 +372,7 @@ static baton_status submit_task(const submit *s, uint32_t kernel, uint32_t count
   if (status == TASK_OK) return BATON_OK;
   char what[300];
   snprintf(what, sizeof what, "task %s", s->name);
-  chip_report_full(self, status, what);
+  chip_report_full(self, status, 0, what);
   return self->failure.code;
 }
 
@@ -406,6 +434,7 @@ static baton_status submit_parts(submit *s, const baton_task_options *options, b
   BATON_TRY(check_signature(s));
   BATON_TRY(make_accesses(s, &count));
   BATON_TRY(check_overlap(s, count));
+  BATON_TRY(check_deps(s, options));
   size_t name = options->name ? strlen(options->name) + 1 : 0;
   uint32_t kernel = engine_kernel(s);
   if (s->extra && s->extra->blocks > 1) s->extra->shares = count_shares(s, kernel, count);
@@ -489,47 +518,4 @@ baton_status chip_submit_mix(chip_orchestrator *self, const chip_kernel *const k
   baton_status status = submit_any(&s, options, out);
   base_free(lists);
   return status;
-}
-
-void chip_report_full(chip_orchestrator *self, task_status status, const char *what) {
-  const char *program = baton_program_name(self->bindings->program);
-  const chip_sizes *sizes = &self->engine->sizes;
-  baton_error *failure = &self->failure;
-  const char *setting = "ring_task_window";
-  task_counts counts;
-  task_engine_counts(self->engine->tasks, &counts);
-  switch (status) {
-  case TASK_HEAP_FULL:
-    setting = "ring_heap";
-    baton_error_set(
-        failure, BATON_HEAP_FULL,
-        "%s: %s: the heap of %llu bytes is full: %llu in use, the largest free piece is %llu; %u blocks of "
-        "%llu bytes belong to the open scope %u",
-        program, what, (unsigned long long)sizes->heap, (unsigned long long)counts.heap_used,
-        (unsigned long long)counts.heap_largest, counts.holder_blocks,
-        (unsigned long long)counts.holder_bytes, counts.holder_scope);
-    break;
-  case TASK_EDGES_FULL:
-    setting = "ring_dep_pool";
-    baton_error_set(failure, BATON_DEP_POOL_FULL,
-                    "%s: %s: the pool of %u edges is full: %u in use by %u unfinished tasks", program, what,
-                    sizes->dep_pool, counts.edges_used, counts.live);
-    break;
-  case TASK_PAYLOAD_FULL:
-    baton_error_set(
-        failure, BATON_WINDOW_FULL,
-        "%s: %s: the argument memory of a window of %u tasks is full: %u unfinished tasks hold it", program,
-        what, sizes->window, counts.live);
-    break;
-  case TASK_REGIONS_FULL:
-    baton_error_set(
-        failure, BATON_WINDOW_FULL,
-        "%s: %s: the tensor map of a window of %u tasks is full: %u unfinished tasks touch %u regions",
-        program, what, sizes->window, counts.live, counts.regions);
-    break;
-  default:
-    baton_error_set(failure, BATON_WINDOW_FULL, "%s: %s: the window of %u tasks is full: %u are unfinished",
-                    program, what, sizes->window, counts.live);
-  }
-  baton_error_text(failure, BATON_FIELD_HINT, "raise %s in config; %s", setting, self->full_hint);
 }

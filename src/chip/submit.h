@@ -15,8 +15,14 @@ baton_status chip_submit_mix(chip_orchestrator *self, const chip_kernel *const k
                              const baton_lane lanes[CHIP_PARTS], const baton_task_options *options,
                              baton_task *out);
 
+/* What a submit of a task with this one argument would say against it. */
+baton_status chip_check_access(chip_orchestrator *self, const char *name, const baton_arg *arg);
+
+/* Where kernels see the first element of a tensor of this run. */
+char *chip_kernel_bytes(const chip_orchestrator *self, const baton_view *view);
+
 /* Leaves the error of a full resource in the orchestrator: which one, its size, who holds it. `what` was
-** asked for. */
-void chip_report_full(chip_orchestrator *self, task_status status, const char *what);
+** asked for, and so many bytes of heap. */
+void chip_report_full(chip_orchestrator *self, task_status status, uint64_t bytes, const char *what);
 
 #endif

@@ -36,6 +36,7 @@ task_engine *task_engine_init(void *memory, const task_limits *limits, const tas
   }
   task_window_init(&engine->window, at, limits->tasks, limits->edges);
   engine->window.alone = limits->lanes == 1;
+  engine->window.sequence = limits->numbers;
   at += aligned(task_window_size(limits->tasks, limits->edges));
   task_pool_init(&engine->pool, at, limits->payload);
   at += aligned(task_pool_size(limits->payload));
@@ -54,21 +55,24 @@ static void set_thresholds(task_engine *engine) {
                   : engine->policy == TASK_QUEUED || alone ? UINT32_MAX
                                                            : TASK_SHORT_NS - 1;
   engine->keeps = engine->stays < TASK_ALONE_NS ? TASK_ALONE_NS - 1 : engine->stays;
-  engine->elides = engine->held || engine->policy == TASK_QUEUED || engine->policy == TASK_OFFERED ? 0
-                   : engine->policy == TASK_ELIDED ? UINT32_MAX
-                                                   : engine->stays;
+  engine->elides =
+      engine->held || engine->by_scope || engine->policy == TASK_QUEUED || engine->policy == TASK_OFFERED ? 0
+      : engine->policy == TASK_ELIDED ? UINT32_MAX
+                                      : engine->stays;
 }
 
-void task_engine_begin(task_engine *engine, int held) {
+void task_engine_begin(task_engine *engine, int mode) {
   task_window_reset(&engine->window);
   task_map_reset(engine->map);
-  task_scopes_reset(&engine->scopes);
+  task_scopes_reset(&engine->scopes, mode & TASK_EXPLICIT);
   engine->scopes.heap.high = engine->scopes.heap.used;
   engine->tasks = engine->edges = 0;
   engine->graph = NULL;
   engine->deadline = INT64_MAX;
   engine->first_sequence = engine->window.sequence + 1;
-  engine->held = held != 0;
+  engine->held = (mode & TASK_HELD) != 0;
+  engine->by_scope = (mode & TASK_BY_SCOPE) != 0;
+  engine->unrecorded = (mode & TASK_EXPLICIT) != 0;
   engine->draft = TASK_NONE;
   engine->hidden = engine->streak = engine->backoff = engine->backoff_left = 0;
   set_thresholds(engine);
@@ -312,6 +316,28 @@ static inline task_status elide(task_engine *engine, uint32_t kernel, const task
   return TASK_OK;
 }
 
+/* The task waits for the end of its scope, too. */
+static void hide(task_engine *engine, uint32_t slot) {
+  task_scope *scope = &engine->scopes.open[engine->scopes.depth];
+  task_slot *slots = engine->window.slots;
+  task_window_link_hidden(&engine->window, slot);
+  slots[slot].next = 0;
+  *(scope->hidden++ ? &slots[scope->last_hidden - 1].next : &scope->first_hidden) = slot + 1;
+  scope->last_hidden = slot + 1;
+}
+
+/* The end of the innermost scope starts what waits for it. */
+static void show_hidden(task_engine *engine) {
+  task_scope *scope = &engine->scopes.open[engine->scopes.depth];
+  uint32_t next = scope->first_hidden;
+  scope->hidden = scope->first_hidden = scope->last_hidden = 0;
+  while (next) {
+    uint32_t slot = next - 1;
+    next = engine->window.slots[slot].next; /* when it starts it may end at once */
+    if (task_window_show(&engine->window, slot)) task_start(engine, slot);
+  }
+}
+
 /* The draft has producers. Those that are soon done need no edges. */
 static inline task_status prepare_edges(task_engine *engine, uint32_t slot, uint32_t kernel) {
   task_window *window = &engine->window;
@@ -339,6 +365,11 @@ static inline task_status submit_draft(task_engine *engine, uint32_t kernel, con
   }
   engine->tasks++;
   *out = (baton_task){slot, number};
+  if (engine->by_scope) {
+    hide(engine, slot);
+    record_accesses(engine, accesses, inferred, slot);
+    return TASK_OK;
+  }
   int ready = task_window_link(window, slot);
   record_accesses(engine, accesses, inferred, slot);
   if (ready)
@@ -346,6 +377,15 @@ static inline task_status submit_draft(task_engine *engine, uint32_t kernel, con
   else if (__builtin_expect(window->live >= TASK_AHEAD, 0))
     task_start_waiting(engine);
   return TASK_OK;
+}
+
+/* Edges of a task in a manual scope that are not its user's: to the tasks that made its blocks. */
+static void depend_on_makers(task_engine *engine, const task_access *accesses, uint32_t count) {
+  for (uint32_t i = 0; i < count; i++) {
+    if (!accesses[i].block) continue;
+    const task_block *block = &engine->scopes.blocks[accesses[i].block];
+    if (block->maker) task_window_depend(&engine->window, block->maker_slot, block->maker);
+  }
 }
 
 /* Where the map may know of others, or the caller does. */
@@ -356,6 +396,7 @@ __attribute__((noinline)) static task_status submit_inferred(task_engine *engine
   task_window *window = &engine->window;
   uint32_t inferred = count_inferred(engine, count);
   infer_accesses(engine, accesses, inferred);
+  if (inferred != count) depend_on_makers(engine, accesses, count);
   if (ndeps) depend_on(engine, deps, ndeps);
   if (!(window->producer_count | window->draft_poisoned) &&
       (task_cost(engine, kernel) <= engine->elides || task_start_at_once(engine, kernel)))
@@ -397,6 +438,38 @@ task_status task_engine_wait(task_engine *engine, baton_task task, int64_t deadl
   return task.generation && task_failures_find(&window->failures, task.generation) ? TASK_FAILED : TASK_OK;
 }
 
+task_status task_engine_settle(task_engine *engine, int64_t deadline) {
+  task_status status = TASK_OK;
+  engine->deadline = deadline;
+  while (engine->window.live && status == TASK_OK) {
+    if (task_engine_reclaim(engine)) continue;
+    if (task_engine_is_late(engine))
+      status = TASK_LATE;
+    else if (!task_engine_await(engine, 1))
+      break;
+  }
+  engine->deadline = INT64_MAX;
+  return status == TASK_OK && task_failures_any(&engine->window.failures) ? TASK_FAILED : status;
+}
+
+int task_engine_is_manual(const task_engine *engine) { return task_scopes_are_manual(&engine->scopes); }
+
+int task_engine_has_unrecorded(const task_engine *engine) { return engine->unrecorded != 0; }
+
+int task_engine_find(const task_engine *engine, void *context,
+                     int (*visit)(void *context, const void *payload)) {
+  for (uint32_t slot = 0; engine->window.live && slot < engine->window.fresh; slot++)
+    if (engine->window.residents[slot].sequence && engine->window.slots[slot].kernel != TASK_NO_KERNEL &&
+        visit(context, task_pool_at(&engine->pool, engine->window.slots[slot].payload)))
+      return 1;
+  return 0;
+}
+
+int task_engine_knows(const task_engine *engine, baton_task task) {
+  uint32_t submitted = engine->window.sequence + 1 - engine->first_sequence;
+  return !task.generation || task.generation - engine->first_sequence < submitted;
+}
+
 int task_engine_awaits(task_engine *engine, const task_access *access) {
   task_window_begin_draft(&engine->window);
   task_map_infer(engine->map, &engine->window, access);
@@ -421,11 +494,21 @@ int task_engine_block_range(const task_engine *engine, uint32_t block, uint32_t 
   return 1;
 }
 
+void task_engine_made_by(task_engine *engine, uint32_t block, baton_task task) {
+  engine->scopes.blocks[block].maker_slot = task.slot;
+  engine->scopes.blocks[block].maker = task.generation;
+  if (task_scopes_are_manual(&engine->scopes) && engine->elides) (void)await_task(engine, task);
+}
+
 int task_engine_scope_begin(task_engine *engine, int manual) {
+  engine->unrecorded |= manual != 0;
   return task_scope_begin(&engine->scopes, manual);
 }
 
-int task_engine_scope_end(task_engine *engine) { return task_scope_end(&engine->scopes); }
+int task_engine_scope_end(task_engine *engine) {
+  if (engine->scopes.depth) show_hidden(engine);
+  return task_scope_end(&engine->scopes);
+}
 
 uint32_t task_engine_scope_number(const task_engine *engine) {
   return engine->scopes.open[engine->scopes.depth].number;
@@ -483,6 +566,9 @@ static void send_lanes_home(task_engine *engine) {
 }
 
 task_status task_engine_finish(task_engine *engine) {
+  while (task_engine_scope_end(engine)) {
+  }
+  show_hidden(engine);
   task_scopes_end_all(&engine->scopes);
   if (engine->held) task_engine_release(engine);
   task_status status = task_lane_walk(engine, &engine->lanes[0]) ? TASK_OK : run_to_the_end(engine);
@@ -493,6 +579,7 @@ task_status task_engine_finish(task_engine *engine) {
 
 void task_engine_counts(const task_engine *engine, task_counts *counts) {
   const task_scope *holder = task_scope_largest(&engine->scopes);
+  const task_scope *hider = task_scope_most_hidden(&engine->scopes);
   *counts = (task_counts){
       .tasks = engine->tasks,
       .edges = engine->edges,
@@ -507,5 +594,7 @@ void task_engine_counts(const task_engine *engine, task_counts *counts) {
       .holder_scope = (uint32_t)(holder - engine->scopes.open),
       .holder_blocks = holder->block_count,
       .holder_bytes = holder->bytes,
+      .hider_scope = (uint32_t)(hider - engine->scopes.open),
+      .hidden = hider->hidden,
   };
 }

@@ -83,6 +83,8 @@ typedef struct task_hooks {
 
 /* Sizes; all must be given. */
 typedef struct task_limits {
+  uint32_t
+      numbers; /* tasks are numbered from behind this one: so the handles of two engines can be told apart */
   uint32_t lanes;     /* 1 … TASK_LANES, the owner included */
   uint32_t tasks;     /* in flight */
   uint32_t edges;     /* beyond the TASK_OWN_EDGES of each task */
@@ -110,8 +112,15 @@ typedef enum task_policy {
 /* Between runs. The results are the same with each policy; others than TASK_AUTO are for tests and measurements. */
 void task_engine_choose(task_engine *engine, task_policy policy);
 
-/* Starts a run. No task may be live and no lane inside. */
-void task_engine_begin(task_engine *engine, int held);
+/* How a run differs from the usual one. */
+enum {
+  TASK_HELD = 1,     /* no task starts before task_engine_release */
+  TASK_EXPLICIT = 2, /* every scope is manual */
+  TASK_BY_SCOPE = 4  /* tasks start when the scope ends in which they were submitted */
+};
+
+/* Starts a run; `mode` is a set of these. No task may be live and no lane inside. */
+void task_engine_begin(task_engine *engine, int mode);
 
 /* First half of a submit: a slot, `payload` bytes of argument memory at *out (aligned to 64), and room in the map.
 ** Waits for room. TASK_STALE puts the position of the access into *which. Nothing is held after a failure. */
@@ -127,8 +136,26 @@ task_status task_engine_submit(task_engine *engine, uint32_t kernel, const task_
 ** clock has passed `deadline` (INT64_MAX: none) before; a kernel that the owner runs meanwhile goes on to its end. */
 task_status task_engine_wait(task_engine *engine, baton_task task, int64_t deadline);
 
-/* True if the access would have to wait for a task of the run. */
+/* True if the access would have to wait for a task of the run; of those that were submitted in manual scopes nothing is
+** known. */
 int task_engine_awaits(task_engine *engine, const task_access *access);
+
+/* True if the innermost scope is manual. */
+int task_engine_is_manual(const task_engine *engine);
+
+/* True if there have been manual scopes in this run. */
+int task_engine_has_unrecorded(const task_engine *engine);
+
+/* Runs every task that can run. TASK_FAILED if any of the run has failed; TASK_LATE as in task_engine_wait. */
+task_status task_engine_settle(task_engine *engine, int64_t deadline);
+
+/* Calls `visit` with the payload of every unfinished task that has a kernel, while no lane runs any; true as soon as it
+** returns true. */
+int task_engine_find(const task_engine *engine, void *context,
+                     int (*visit)(void *context, const void *payload));
+
+/* True for the handle of a task of this run, ended or not, and for none. */
+int task_engine_knows(const task_engine *engine, baton_task task);
 
 /* A block of device heap in the innermost scope: offset into the heap, and the handle. Waits for room. */
 task_status task_engine_alloc(task_engine *engine, uint64_t bytes, uint64_t *offset, uint32_t *block,
@@ -138,9 +165,13 @@ task_status task_engine_alloc(task_engine *engine, uint64_t bytes, uint64_t *off
 int task_engine_block_range(const task_engine *engine, uint32_t block, uint32_t generation, uint64_t *offset,
                             uint64_t *bytes);
 
+/* What uses the block from now on waits for this task, in manual scopes too: it gives it its first contents. In a manual
+** scope of a run that calls tasks at their submits nothing would look for it there, so it is over when this returns. */
+void task_engine_made_by(task_engine *engine, uint32_t block, baton_task task);
+
 /* False: deeper than TASK_SCOPE_DEPTH. In a manual scope no edges are inferred and no regions recorded. */
 int task_engine_scope_begin(task_engine *engine, int manual);
-/* False: no scope is open. Waits for nothing. */
+/* False: no scope is open. Waits for nothing; with TASK_BY_SCOPE it starts the tasks of the scope. */
 int task_engine_scope_end(task_engine *engine);
 
 /* Number of the innermost open scope; scopes are numbered on and on, over all runs. */
@@ -179,6 +210,8 @@ typedef struct task_counts {
   uint32_t holder_scope; /* the open scope with most bytes: its depth … */
   uint32_t holder_blocks;
   uint64_t holder_bytes;
+  uint32_t hider_scope,
+      hidden; /* the open scope with most tasks that wait for its end: its depth, and how many */
 } task_counts;
 void task_engine_counts(const task_engine *engine, task_counts *counts);
 

@@ -19,17 +19,19 @@ void task_scopes_init(task_scopes *scopes, void *memory, uint64_t bytes, uint64_
   scopes->block_free = 0;
   scopes->last = 0;
   base_heap_init(&scopes->heap, bytes, unit, (char *)memory + records_size(blocks), range_count(blocks));
-  task_scopes_reset(scopes);
+  task_scopes_reset(scopes, 0);
 }
 
-void task_scopes_reset(task_scopes *scopes) {
+void task_scopes_reset(task_scopes *scopes, int all_manual) {
   scopes->depth = 0;
-  scopes->open[0] = (task_scope){.number = ++scopes->last};
+  scopes->all_manual = all_manual != 0;
+  scopes->open[0] = (task_scope){.number = ++scopes->last, .manual = scopes->all_manual};
 }
 
 int task_scope_begin(task_scopes *scopes, int manual) {
   if (scopes->depth == TASK_SCOPE_DEPTH) return 0;
-  scopes->open[++scopes->depth] = (task_scope){.number = ++scopes->last, .manual = manual != 0};
+  scopes->open[++scopes->depth] =
+      (task_scope){.number = ++scopes->last, .manual = manual || scopes->all_manual};
   return 1;
 }
 
@@ -88,4 +90,11 @@ const task_scope *task_scope_largest(const task_scopes *scopes) {
   for (uint32_t depth = 1; depth <= scopes->depth; depth++)
     if (scopes->open[depth].bytes > largest->bytes) largest = &scopes->open[depth];
   return largest;
+}
+
+const task_scope *task_scope_most_hidden(const task_scopes *scopes) {
+  const task_scope *most = &scopes->open[0];
+  for (uint32_t depth = 1; depth <= scopes->depth; depth++)
+    if (scopes->open[depth].hidden > most->hidden) most = &scopes->open[depth];
+  return most;
 }

@@ -98,7 +98,7 @@ static void await_others(task_engine *engine, uint32_t kernel) {
 
 void task_start_catch_up(task_engine *engine, uint32_t kernel) {
   task_window *window = &engine->window;
-  if (engine->held || engine->policy != TASK_AUTO) return;
+  if (engine->held || engine->by_scope || engine->policy != TASK_AUTO) return;
   (void)task_engine_reclaim(engine);
   task_window_drop_closed(window);
   if (window->producer_count && next_is_for_owner(engine)) {

@@ -54,6 +54,8 @@ struct task_engine {
   uint32_t draft_blocks;   /* … and how many */
   void *draft_payload;     /* its argument memory */
   uint32_t held;           /* nothing may run yet */
+  uint32_t by_scope;       /* tasks start when their scope ends */
+  uint32_t unrecorded;     /* some tasks of the run may not be in the map */
   uint32_t policy;
   uint32_t elides;  /* kernels that cost at most so many ns are called at their submit; 0: none is */
   uint32_t rooms;   /* free slots that keep argument memory */

@@ -147,13 +147,36 @@ static int push_own_or_spilled(task_window *window, uint32_t slot, uint32_t i) {
                    &window->edges[spilled].next);
 }
 
+/* Returns how many producers were closed. */
+static uint32_t push_edges(task_window *window, uint32_t slot) {
+  uint32_t closed = 0;
+  for (uint32_t i = 0; i < window->producer_count; i++) closed += !push_own_or_spilled(window, slot, i);
+  if (window->draft_poisoned) atomic_store_explicit(&window->slots[slot].poisoned, 1, memory_order_relaxed);
+  return closed;
+}
+
 int task_window_link_edges(task_window *window, uint32_t slot) {
   task_slot *task = &window->slots[slot];
-  uint32_t count = window->producer_count, closed = 0;
-  for (uint32_t i = 0; i < count; i++) closed += !push_own_or_spilled(window, slot, i);
+  uint32_t count = window->producer_count, closed = push_edges(window, slot);
   if (!closed) return 0;
-  if (window->draft_poisoned) atomic_store_explicit(&task->poisoned, 1, memory_order_relaxed);
   if (closed == count) return 1; /* nobody else has heard of the task */
   /* as a release of the closed ones: see task_window_release */
   return atomic_fetch_sub_explicit(&task->fan_in, closed, memory_order_acq_rel) == closed;
+}
+
+/* One edge more than there are producers: that of the scope. */
+void task_window_link_hidden(task_window *window, uint32_t slot) {
+  task_slot *task = &window->slots[slot];
+  /* relaxed, both: the pushes of edges publish the slot */
+  atomic_store_explicit(&task->poisoned, window->draft_poisoned, memory_order_relaxed);
+  atomic_store_explicit(&task->fan_in, window->producer_count + 1, memory_order_relaxed);
+  uint32_t closed = push_edges(window, slot);
+  if (closed) (void)atomic_fetch_sub_explicit(&task->fan_in, closed, memory_order_acq_rel);
+}
+
+int task_window_show(task_window *window, uint32_t slot) {
+  task_slot *task = &window->slots[slot];
+  /* orders as in task_window_release */
+  if (atomic_load_explicit(&task->fan_in, memory_order_acquire) == 1) return 1;
+  return atomic_fetch_sub_explicit(&task->fan_in, 1, memory_order_acq_rel) == 1;
 }

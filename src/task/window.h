@@ -30,8 +30,8 @@ typedef struct task_slot {
   BASE_ALIGNED _Atomic uint32_t fan_in; /* open edges */
   _Atomic uint32_t fan_out;             /* the edges that wait for it, or closed */
   _Atomic uint32_t poisoned;            /* 1: a producer failed */
-  uint32_t next;                        /* in the free list or among the returned */
-  uint32_t own_edges[TASK_OWN_EDGES];   /* each: the next edge of the list that it is in */
+  uint32_t next; /* in the free list, among the returned, or among the hidden of a scope */
+  uint32_t own_edges[TASK_OWN_EDGES]; /* each: the next edge of the list that it is in */
   uint32_t spilled,
       spilled_range; /* first edge in the pool, and the range of the pool; 0: none, as in free slots */
   uint32_t kernel;
@@ -202,6 +202,11 @@ static inline int task_window_link(task_window *window, uint32_t slot) {
   task_window_link_alone(window, slot);
   return 0;
 }
+
+/* Owner: as task_window_link, for a task that must not start before task_window_show, which returns true if it is ready
+** then: the caller has it. */
+void task_window_link_hidden(task_window *window, uint32_t slot);
+int task_window_show(task_window *window, uint32_t slot);
 
 /* Any lane: closes a task; returns the list of edges that waited for it. `owner`: the caller is the owner, who alone pushes
 ** edges, so that nothing can come in between. */

@@ -8,13 +8,17 @@
 static const char full_hint[] =
     "host_build_graph holds every task and intermediate of a graph until it is launched";
 
-static int accepts(const baton_program *program) { return chip_program_orchestrate(program) != NULL; }
+static int accepts(const baton_program *program) {
+  (void)program;
+  return 1;
+}
 
 /* Builds the graph and captures it. After a failure what was submitted is dropped unrun. */
 static baton_status build(baton_run *run, chip_kept *kept, baton_error *err) {
   chip_looks looks;
   if (!chip_looks_open(&looks, &run->bindings)) return base_out_of_memory(err, "the arguments of a graph");
-  task_engine_begin(run->engine->tasks, 1);
+  task_engine_begin(run->engine->tasks,
+                    TASK_HELD | (chip_program_is_explicit(run->program) ? TASK_EXPLICIT : 0));
   baton_status status = chip_orchestrate(run->engine, &run->bindings, 1, &looks, full_hint, err);
   if (status == BATON_OK)
     status = chip_kept_capture(kept, run->engine, &run->bindings, &looks, chip_program_keeps(run->program),
@@ -63,6 +67,7 @@ static void execute(baton_run *run, uint32_t lane) {
 const chip_runtime chip_host_build_graph = {.name = "host_build_graph",
                                             .accepts = accepts,
                                             .default_window = 1 << 18,
+                                            .default_dep_pool = 1 << 20,
                                             .prepare = prepare,
                                             .execute = execute,
                                             .finish = finish};

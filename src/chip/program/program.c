@@ -32,7 +32,7 @@ struct baton_program {
   program_kernel *kernels;
   uint32_t *by_name; /* numbers of the kernels, sorted by name */
   uint32_t nkernels;
-  int graph, rebuild;
+  int graph, rebuild, explicit_edges;
   baton_orchestrate orchestrate;
   chip_unit orchestration;
   chip_library *library;
@@ -222,6 +222,7 @@ baton_status baton_program_create(const baton_program_options *options, baton_pr
   pthread_mutex_init(&program->lock, NULL);
   chip_kept_open(&program->kept);
   program->rebuild = options->rebuild;
+  program->explicit_edges = options->explicit_edges;
   program->records = chip_records_open();
   baton_status status = program->records ? fill(program, options, err) : base_out_of_memory(err, "a program");
   if (status == BATON_OK)
@@ -296,6 +297,7 @@ const char *baton_program_name(const baton_program *program) { return program->n
 const chip_signature *chip_program_signature(const baton_program *program) { return program->signature; }
 baton_orchestrate chip_program_orchestrate(const baton_program *program) { return program->orchestrate; }
 int chip_program_is_graph(const baton_program *program) { return program->graph; }
+int chip_program_is_explicit(const baton_program *program) { return program->explicit_edges; }
 struct chip_kept *chip_program_kept(baton_program *program) {
   return &program->kept;
 }

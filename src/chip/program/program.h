@@ -30,6 +30,9 @@ baton_orchestrate chip_program_orchestrate(const baton_program *program);
 /* True if `orchestrate` must be called on the thread that submits the run. */
 int chip_program_is_graph(const baton_program *program);
 
+/* True if only `deps` order its tasks. */
+int chip_program_is_explicit(const baton_program *program);
+
 /* True if the program holds functions of this process, so that no other process can run it. */
 int chip_program_is_local(const baton_program *program);
 

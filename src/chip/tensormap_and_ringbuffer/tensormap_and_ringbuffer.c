@@ -1,34 +1,20 @@
 /* The runtime that runs tasks while the orchestration submits them. A C orchestration is lane 0 of the launch: it plays
 ** the control processor. A graph must be called on the thread that submits the run; there it is the owner of the engine
 ** while lane 0 waits, and hands over when it has returned. */
-#include "base/clock.h"
 #include "base/futex.h"
-#include "chip/orchestrator.h"
 #include "chip/runtime.h"
 
 static const char full_hint[] = "or end scopes earlier, so that memory comes back";
 
-static int accepts(const baton_program *program) { return chip_program_orchestrate(program) != NULL; }
+static int accepts(const baton_program *program) {
+  (void)program;
+  return 1;
+}
 
 static baton_status prepare(baton_run *run, baton_error *err) {
   (void)err;
-  task_engine_begin(run->engine->tasks, 0);
+  task_engine_begin(run->engine->tasks, chip_program_is_explicit(run->program) ? TASK_EXPLICIT : 0);
   return BATON_OK;
-}
-
-/* A failure of the orchestration ends the run: what has not begun does not begin. */
-static baton_status orchestrate(baton_run *run, baton_error *err) {
-  int64_t begin = base_now();
-  baton_status status = chip_orchestrate(run->engine, &run->bindings, 0, NULL, full_hint, err);
-  run->timing.orchestration += (double)(base_now() - begin) / 1e3;
-  if (status == BATON_POISONED && atomic_load_explicit(&run->cancelled, memory_order_relaxed))
-    status = baton_error_set(err, BATON_CANCELLED, "%s: the run was cancelled",
-                             baton_program_name(run->program)); /* that is why its tasks have not run */
-  if (status != BATON_OK) {
-    chip_run_fail(run, err);
-    task_engine_cancel(run->engine->tasks);
-  }
-  return status;
 }
 
 /* Both sides are woken at the latest when the device is closed (turn) and when the graph function returns (built). */
@@ -49,7 +35,7 @@ static baton_status build(baton_run *run, baton_error *err) {
   if (await(&run->turn) == CHIP_TURN_MISSED)
     return baton_error_set(err, BATON_CANCELLED, "%s: the worker was closed before the run began",
                            baton_program_name(run->program));
-  baton_status status = orchestrate(run, err);
+  baton_status status = chip_runtime_orchestrate(run, full_hint, err);
   raise_flag(&run->built);
   return status;
 }
@@ -64,7 +50,7 @@ static void execute(baton_run *run, uint32_t lane) {
     (void)await(&run->built);
   } else {
     baton_error failure = {0};
-    (void)orchestrate(run, &failure);
+    (void)chip_runtime_orchestrate(run, full_hint, &failure);
     baton_error_clear(&failure);
   }
   (void)task_engine_finish(run->engine->tasks);
@@ -73,6 +59,7 @@ static void execute(baton_run *run, uint32_t lane) {
 const chip_runtime chip_tensormap_and_ringbuffer = {.name = "tensormap_and_ringbuffer",
                                                     .accepts = accepts,
                                                     .default_window = 16384,
+                                                    .default_dep_pool = 1 << 16,
                                                     .prepare = prepare,
                                                     .build = build,
                                                     .execute = execute};
