@@ -141,6 +141,29 @@ local function conformance(platform, runtime)
     assert.equal(nil, changed.graph_builds)
   end)
 
+  it("are right when a few long ones follow many brief ones", function()
+    local program = programs.vector { name = "wavering",
+      signature = { { "x", "inout", "f32", { "n" } }, { "tasks", "i64" } },
+      graph = function(g, x, tasks)
+        for i = 1, tasks do g.aiv("add_scalar", x:slice(1, 1, 4), x:slice(1, 5, 4), i % 2) end
+        g.aiv("append", x, 1)
+      end }
+    local x = full(0)
+    local rounds <close> = chip:rounds(program, { x, 0 }, config)
+    for _ = 1, small and 2 or 6 do
+      for tasks, count in pairs { [0] = 40, [1000] = 3 } do
+        x:fill(2)
+        round(rounds, { tasks = tasks })
+        for _ = 2, count do
+          x:set(2, 1)
+          round(rounds)
+        end
+        assert.equal(21, x:get(1))
+        assert.equal(2, x:get(5))
+      end
+    end
+  end)
+
   it("take other scalars", function()
     local scaled = programs.vector { name = "scaled",
       signature = { { "a", "in", "f32", { "n" } }, { "c", "out", "f32", { "n" } }, { "value", "f32" } },

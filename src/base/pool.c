@@ -1,6 +1,6 @@
 #include "base/pool.h"
 #include "base/atomic.h"
-#include "base/clock.h"
+#include "base/futex.h"
 #include "base/memory.h"
 #include <pthread.h>
 #include <signal.h>
@@ -8,9 +8,6 @@
 #include <string.h>
 
 enum {
-  LINGER_NS =
-      20000,  /* a thread that has ended a lane looks for the next one before it sleeps: four wake-ups long */
-  LOOKS = 64, /* at the pool between two looks at the clock */
   TRIES = 1000 /* for the lock, which is held for a few instructions, before sleeping on it */
 };
 
@@ -71,18 +68,12 @@ static void lock_awake(base_pool *pool) {
   pthread_mutex_lock(&pool->lock);
 }
 
-/* Jobs that come one soon after the other find a thread that is awake. Called and left with the lock held. */
+/* A thread that has ended a lane looks for the next one before it sleeps: jobs that come soon after each other find a thread that is awake. Called and left with the lock held. */
 static void linger(base_pool *pool) {
-  uint32_t seen = atomic_load_explicit(&pool->news, memory_order_relaxed), now = seen;
-  int64_t until = base_now() + LINGER_NS;
+  uint32_t seen = atomic_load_explicit(&pool->news, memory_order_relaxed);
   pool->lingering++;
   pthread_mutex_unlock(&pool->lock);
-  do {
-    for (int i = 0; i < LOOKS && now == seen; i++) {
-      base_relax();
-      now = atomic_load_explicit(&pool->news, memory_order_relaxed);
-    }
-  } while (now == seen && base_now() < until);
+  base_futex_look(&pool->news, seen, BASE_LOOK);
   lock_awake(pool);
   pool->lingering--;
   if (pool->expected) pool->expected--;

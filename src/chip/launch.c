@@ -334,7 +334,8 @@ baton_status chip_launch_await(baton_run *run, double seconds, double deadline, 
   double left = deadline > 0 ? deadline - (double)(base_now() - run->begun) / 1e9 : -1;
   int bounded = deadline > 0 && (seconds < 0 || left < seconds);
   if (bounded) seconds = left < 0 ? 0 : left;
-  if (seconds != 0) chip_run_look(run);
+  uint32_t begun = atomic_load_explicit(&run->over, memory_order_acquire);
+  if (seconds != 0 && !(begun & 1)) chip_run_look(run, &run->over, begun);
   baton_status status = baton_run_wait(run, seconds, over, err);
   return *over || !bounded || status != BATON_OK ? status : cancel_late(run, deadline, over, err);
 }

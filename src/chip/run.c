@@ -7,11 +7,6 @@
 #include "chip/worker.h"
 #include <limits.h>
 
-enum {
-  LOOK_NS = 20000, /* four times what it takes to wake up */
-  LOOKS = 64       /* between two looks at the clock */
-};
-
 baton_status chip_run_create(baton_worker *worker, baton_program *program, baton_run **out,
                              baton_error *err) {
   *out = NULL;
@@ -82,15 +77,8 @@ void chip_run_end(baton_run *run) {
   base_futex_wake(&run->over, INT_MAX);
 }
 
-void chip_run_look(const baton_run *run) {
-  if (baton_run_done(run) || run->launch.lanes >= run->worker->cpus) return;
-  int64_t until = base_now() + LOOK_NS;
-  do {
-    for (int i = 0; i < LOOKS; i++) {
-      if (baton_run_done(run)) return;
-      base_relax();
-    }
-  } while (base_now() < until);
+void chip_run_look(const baton_run *run, const _Atomic uint32_t *flag, uint32_t expected) {
+  if (run->launch.lanes < run->worker->cpus) base_futex_look(flag, expected, BASE_LOOK);
 }
 
 /* An interrupt cancels the run; who may abandon it need not wait for its end then. */

@@ -30,6 +30,8 @@ struct baton_run {
   struct chip_kept_graph *graph; /* host_build_graph: what the run executes */
   int replayed;                  /* … and whether it was built by an earlier run */
   uint32_t lanes;                /* of the launch; 0: all of the engine */
+  uint32_t brief, misjudged;     /* tensormap_and_ringbuffer: what rounds have been like, … */
+  int64_t building;              /* … and nanoseconds in the orchestration of this one */
   device_launch launch;
   pthread_mutex_t lock;  /* guards failure until the run is over */
   baton_error failure;   /* the first */
@@ -71,9 +73,9 @@ void chip_run_renew(baton_run *run);
 /* Marks the run as over and wakes who waits; legal when it is over. */
 void chip_run_end(baton_run *run);
 
-/* For the thread that launched the run: an end that comes within some 20 µs is awaited without sleep, if the launch leaves a
-** CPU to that. */
-void chip_run_look(const baton_run *run);
+/* For the thread that launched the run, and for its lanes: before a sleep until `flag` changes, looks at it for a while, if
+** the launch leaves a CPU to that. */
+void chip_run_look(const baton_run *run, const _Atomic uint32_t *flag, uint32_t expected);
 
 /* Waits for the end of what goes on now: a later round does not count. False when the deadline (base_now) has passed. */
 int chip_run_await(baton_run *run, int64_t deadline);

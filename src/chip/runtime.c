@@ -57,7 +57,8 @@ baton_status chip_runtime_find(const char *name, const baton_program *program, c
 baton_status chip_runtime_orchestrate(baton_run *run, const char *full_hint, baton_error *err) {
   int64_t begin = base_now();
   baton_status status = chip_orchestrate(run->engine, &run->bindings, 0, NULL, full_hint, err);
-  run->timing.orchestration += (double)(base_now() - begin) / 1e3;
+  run->building = base_now() - begin;
+  run->timing.orchestration += (double)run->building / 1e3;
   if (status == BATON_POISONED && atomic_load_explicit(&run->cancelled, memory_order_relaxed))
     status = baton_error_set(err, BATON_CANCELLED, "%s: the run was cancelled",
                              baton_program_name(run->program)); /* that is why its tasks have not run */

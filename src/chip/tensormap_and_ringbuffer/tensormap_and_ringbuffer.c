@@ -1,8 +1,15 @@
 /* The runtime that runs tasks while the orchestration submits them. A C orchestration is lane 0 of the launch: it plays
 ** the control processor. A graph must be called on the thread that submits the run; there it is the owner of the engine
 ** while lane 0 waits, and hands over when it has returned. */
+#include "base/clock.h"
 #include "base/futex.h"
 #include "chip/runtime.h"
+
+enum {
+  BRIEF_ROUNDS = 4, /* in a row: then the next one is expected to be brief too */
+  MISJUDGED = 8,    /* times that this is doubled at most */
+  FORGIVEN = 64     /* brief rounds after which it is halved again */
+};
 
 static const char full_hint[] = "or end scopes earlier, so that memory comes back";
 
@@ -11,15 +18,32 @@ static int accepts(const baton_program *program) {
   return 1;
 }
 
+/* A round that takes less than to wake a thread is launched with one lane. */
+static void choose_lanes(baton_run *run) {
+  run->lanes = run->brief >= (uint32_t)BRIEF_ROUNDS << run->misjudged ? 1 : 0;
+}
+
+/* How long the round took but for waits. One that was taken for brief and is not makes that harder for the next ones. */
+static void learn(baton_run *run, int64_t nanoseconds) {
+  if (nanoseconds < BASE_LOOK) {
+    if (++run->brief % FORGIVEN == 0 && run->misjudged) run->misjudged--;
+    return;
+  }
+  run->brief = 0;
+  if (run->lanes == 1 && run->misjudged < MISJUDGED) run->misjudged++;
+}
+
 static baton_status prepare(baton_run *run, baton_error *err) {
   (void)err;
+  choose_lanes(run);
   task_engine_begin(run->engine->tasks, chip_program_is_explicit(run->program) ? TASK_EXPLICIT : 0);
   return BATON_OK;
 }
 
 /* Both sides are woken at the latest when the device is closed (turn) and when the graph function returns (built). */
-static uint32_t await(_Atomic uint32_t *flag) {
+static uint32_t await(const baton_run *run, _Atomic uint32_t *flag) {
   uint32_t value;
+  chip_run_look(run, flag, 0);
   while (!(value = atomic_load_explicit(flag, memory_order_acquire))) base_futex_wait(flag, 0, INT64_MAX);
   return value;
 }
@@ -32,7 +56,7 @@ static void raise_flag(_Atomic uint32_t *flag) {
 /* On the calling thread. The run's turn on the device comes first, so that its tasks do not run beside another run's. */
 static baton_status build(baton_run *run, baton_error *err) {
   if (!chip_program_is_graph(run->program)) return BATON_OK;
-  if (await(&run->turn) == CHIP_TURN_MISSED)
+  if (await(run, &run->turn) == CHIP_TURN_MISSED)
     return baton_error_set(err, BATON_CANCELLED, "%s: the worker was closed before the run began",
                            baton_program_name(run->program));
   baton_status status = chip_runtime_orchestrate(run, full_hint, err);
@@ -47,13 +71,15 @@ static void execute(baton_run *run, uint32_t lane) {
   }
   if (chip_program_is_graph(run->program)) {
     raise_flag(&run->turn);
-    (void)await(&run->built);
+    (void)await(run, &run->built);
   } else {
     baton_error failure = {0};
     (void)chip_runtime_orchestrate(run, full_hint, &failure);
     baton_error_clear(&failure);
   }
+  int64_t begin = base_now();
   (void)task_engine_finish(run->engine->tasks);
+  learn(run, run->building + base_now() - begin);
 }
 
 const chip_runtime chip_tensormap_and_ringbuffer = {.name = "tensormap_and_ringbuffer",
