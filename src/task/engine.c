@@ -282,8 +282,8 @@ static inline void record_accesses(task_engine *engine, const task_access *acces
 }
 
 /* One that has failed, or waits inside, is known to others after all. */
-TASK_COLD static task_status end_elided(task_engine *engine, const task_call *call, int result,
-                                        const task_access *accesses, uint32_t count) {
+TASK_COLD static void end_elided(task_engine *engine, const task_call *call, int result,
+                                 const task_access *accesses, uint32_t count) {
   uint32_t inferred = count_inferred(engine, count);
   engine->draft = call->task.slot;
   infer_accesses(engine, accesses, inferred); /* nothing new, but what is recorded was inferred before */
@@ -291,13 +291,12 @@ TASK_COLD static task_status end_elided(task_engine *engine, const task_call *ca
   (void)task_window_link(&engine->window, slot);
   record_accesses(engine, accesses, inferred, slot);
   (void)task_lane_end(engine, &engine->lanes[0], slot, result);
-  return TASK_OK;
 }
 
 /* Calls the draft's kernel at once. Nothing that has run, and well, orders or fails what comes later, so neither the window
 ** nor the map hears of it: its slot stays free, and its handle is that of a task that is gone. */
-static inline task_status elide(task_engine *engine, uint32_t kernel, const task_access *accesses,
-                                uint32_t count, baton_task *out) {
+static inline void elide(task_engine *engine, uint32_t kernel, const task_access *accesses, uint32_t count,
+                         baton_task *out) {
   task_window *window = &engine->window;
   task_call call = {.payload = engine->draft_payload,
                     .kernel = kernel,
@@ -306,14 +305,12 @@ static inline task_status elide(task_engine *engine, uint32_t kernel, const task
   *out = call.task;
   engine->tasks++;
   engine->draft = TASK_NONE;
-  if (window->live == window->high) window->high++;
   /* relaxed: a cancel need not come at any certain task */
   if (__builtin_expect(atomic_load_explicit(&engine->stop, memory_order_relaxed), 0))
     result = TASK_CALL_FAILED;
   else if (kernel != TASK_NO_KERNEL)
     result = task_lane_call(engine, &engine->lanes[0], &call);
-  if (__builtin_expect(result != TASK_CALL_OK, 0)) return end_elided(engine, &call, result, accesses, count);
-  return TASK_OK;
+  if (__builtin_expect(result != TASK_CALL_OK, 0)) end_elided(engine, &call, result, accesses, count);
 }
 
 /* The task waits for the end of its scope, too. */
@@ -373,7 +370,7 @@ static inline task_status submit_draft(task_engine *engine, uint32_t kernel, con
   int ready = task_window_link(window, slot);
   record_accesses(engine, accesses, inferred, slot);
   if (ready)
-    task_start(engine, slot);
+    task_start(engine, slot, kernel);
   else if (__builtin_expect(window->live >= TASK_AHEAD, 0))
     task_start_waiting(engine);
   return TASK_OK;
@@ -399,14 +396,17 @@ __attribute__((noinline)) static task_status submit_inferred(task_engine *engine
   if (inferred != count) depend_on_makers(engine, accesses, count);
   if (ndeps) depend_on(engine, deps, ndeps);
   if (!(window->producer_count | window->draft_poisoned) &&
-      (task_cost(engine, kernel) <= engine->elides || task_start_at_once(engine, kernel)))
-    return elide(engine, kernel, accesses, count, out);
+      (task_cost(engine, kernel) <= engine->elides || task_start_at_once(engine, kernel))) {
+    elide(engine, kernel, accesses, count, out);
+    return TASK_OK;
+  }
   return submit_draft(engine, kernel, accesses, count, inferred, out);
 }
 
 /* True if the map knows nothing of the buffers of these accesses, as when no task in flight uses them: one look for each
 ** access, and there is nothing to infer. */
 static inline int meets_nobody(const task_engine *engine, const task_access *accesses, uint32_t count) {
+  if (count && task_scopes_are_manual(&engine->scopes)) return 0; /* makers of blocks are not in the map there */
   for (uint32_t i = 0; i < count; i++)
     if (task_map_knows(engine->map, &accesses[i])) return 0;
   return !engine->window.failures.all;
@@ -414,9 +414,12 @@ static inline int meets_nobody(const task_engine *engine, const task_access *acc
 
 task_status task_engine_submit(task_engine *engine, uint32_t kernel, const task_access *accesses,
                                uint32_t count, const baton_task *deps, uint32_t ndeps, baton_task *out) {
-  if (__builtin_expect(
-          !ndeps && task_cost(engine, kernel) <= engine->elides && meets_nobody(engine, accesses, count), 1))
-    return elide(engine, kernel, accesses, count, out);
+  if (__builtin_expect(!ndeps && task_cost(engine, kernel) <= engine->elides &&
+                           meets_nobody(engine, accesses, count),
+                       1)) {
+    elide(engine, kernel, accesses, count, out);
+    return TASK_OK;
+  }
   return submit_inferred(engine, kernel, accesses, count, deps, ndeps, out);
 }
 
@@ -580,11 +583,13 @@ task_status task_engine_finish(task_engine *engine) {
 void task_engine_counts(const task_engine *engine, task_counts *counts) {
   const task_scope *holder = task_scope_largest(&engine->scopes);
   const task_scope *hider = task_scope_most_hidden(&engine->scopes);
+  uint32_t shown =
+      !engine->graph && engine->tasks; /* the slot that an elided task shows, and does not take */
   *counts = (task_counts){
       .tasks = engine->tasks,
       .edges = engine->edges,
       .live = engine->window.live,
-      .window_high = engine->window.high,
+      .window_high = engine->window.high > shown ? engine->window.high : shown,
       .heap_used = engine->scopes.heap.used,
       .heap_high = engine->scopes.heap.high,
       .heap_largest = base_heap_largest(&engine->scopes.heap),

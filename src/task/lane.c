@@ -316,8 +316,19 @@ static int work_in_sight(const task_engine *engine, const task_lane *lane, int r
   return 0;
 }
 
+/* What a claim would bring, one by one, where nobody else can take any. */
+static int help_alone(task_engine *engine, task_lane *lane) {
+  uint32_t entry, count = 0;
+  while (count < TASK_BATCH && task_queue_pop_alone(&lane->queue, &entry)) {
+    run_from(engine, lane, entry & ~TASK_ENTRY_FLAGS, 0, RUN_OWNER);
+    count++;
+  }
+  return count != 0;
+}
+
 int task_lane_help(task_engine *engine, int rescue) {
   task_lane *lane = &engine->lanes[0];
+  if (engine->window.alone && !engine->graph) return help_alone(engine, lane);
   if (rescue ? !find(engine, lane, 1) : !claim(engine, lane, lane, 1)) return 0;
   run_batch(engine, lane, 0);
   return 1;

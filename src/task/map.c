@@ -44,7 +44,7 @@ uint32_t task_map_live(const task_map *map) { return map->entry_live; }
 /* A block is known by its handle, not by where it lies: the memory of a block that is gone may be another block's now,
 ** which must not inherit the failures of the old one. */
 static uint64_t identity(const task_access *access) {
-  if (!access->block) return access->base;
+  if (__builtin_expect(!access->block, 1)) return access->base;
   return UINT64_C(1) << 63 | (uint64_t)access->generation << 32 | access->block;
 }
 

@@ -52,6 +52,16 @@ static inline uint32_t task_queue_count(const task_queue *queue) {
   return atomic_load_explicit(&queue->bottom, memory_order_relaxed) - top;
 }
 
+/* The lane's thread, where there is no other: the next entry into *out. False: there is none. */
+static inline int task_queue_pop_alone(task_queue *queue, uint32_t *out) {
+  /* relaxed, all: there is one thread */
+  uint32_t top = atomic_load_explicit(&queue->top, memory_order_relaxed);
+  if (top == atomic_load_explicit(&queue->bottom, memory_order_relaxed)) return 0;
+  *out = atomic_load_explicit(&queue->entries[top & queue->mask], memory_order_relaxed);
+  atomic_store_explicit(&queue->top, top + 1, memory_order_relaxed);
+  return 1;
+}
+
 /* Claims up to `most` entries into `out`, or a single one that is to be claimed alone if it is first; with `any` == 0
 ** only entries that are offered. Returns how many. Any thread. */
 static inline uint32_t task_queue_claim(task_queue *queue, uint32_t *out, uint32_t most, int any) {

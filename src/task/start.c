@@ -112,8 +112,8 @@ void task_start_catch_up(task_engine *engine, uint32_t kernel) {
 
 /* True if a task of this kernel looks like the next one of a chain; `others` is what else is in flight. */
 static int goes_on_chain(task_engine *engine, uint32_t kernel, uint32_t others) {
-  if (engine->streak < CHAIN || others || !engine->elides || task_cost(engine, kernel) >= TASK_STAYS_NS)
-    return 0;
+  if (__builtin_expect(engine->streak < CHAIN, 1)) return 0;
+  if (others || !engine->elides || task_cost(engine, kernel) >= TASK_STAYS_NS) return 0;
   return ++engine->streak % PROBE != 0;
 }
 
@@ -138,9 +138,9 @@ static void push_hidden(task_engine *engine, uint32_t slot, uint32_t flags) {
   if (pair) task_lane_notify(engine);
 }
 
-void task_start(task_engine *engine, uint32_t slot) {
+void task_start(task_engine *engine, uint32_t slot, uint32_t kernel) {
   task_lane *lane = &engine->lanes[0];
-  uint32_t kernel = engine->window.slots[slot].kernel, flags = task_flags(engine, kernel);
+  uint32_t flags = task_flags(engine, kernel);
   if (engine->policy == TASK_AUTO && !engine->held) {
     if (!flags || goes_on_chain(engine, kernel, engine->window.live - 1)) {
       task_lane_run(engine, lane, slot, 0);

@@ -143,7 +143,7 @@ void task_start_catch_up(task_engine *engine, uint32_t kernel);
 int task_start_at_once(task_engine *engine, uint32_t kernel);
 
 /* Owner: starts a task that was ready at its submit, in the way that its cost suggests. */
-void task_start(task_engine *engine, uint32_t slot);
+void task_start(task_engine *engine, uint32_t slot, uint32_t kernel);
 
 /* Owner: runs what is ready and stays with it, while that and what waits for it are in the cache. */
 void task_start_waiting(task_engine *engine);

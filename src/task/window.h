@@ -110,7 +110,7 @@ static inline void task_window_begin_draft(task_window *window) {
   window->draft_poisoned = window->failures.all;
 }
 
-/* Owner: the number of the next task. */
+/* Owner: the number of the next task; 0 is none. */
 static inline uint32_t task_window_number(task_window *window) {
   if (__builtin_expect(++window->sequence == 0, 0)) window->sequence = 1;
   return window->sequence;
