@@ -9,13 +9,14 @@
 extern "C" {
 #endif
 
-/* Turns of a body of so many ns; 0 for 0. The first call measures the machine. */
+/* Turns of a body of so many ns, when the machine is as fast as it was at any of these calls; 0 for 0. */
 uint32_t bench_body_turns(double ns);
 
 void bench_body(uint32_t turns);
 
-/* What a call of bench_body takes now, in ns. */
+/* What a call of bench_body takes now, in ns: the shortest of many times, or the mean of some. */
 double bench_body_measure(uint32_t turns);
+double bench_body_sample(uint32_t turns);
 
 #ifdef __cplusplus
 }

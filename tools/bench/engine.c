@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { WINDOW = 16384, REPLAYED_TASKS = 10000 };
+enum { WINDOW = 16384, REPLAYED_TASKS = 10000, REPLAYED_TURNS = 40000000, WARM_UP = 8 };
 
 enum { KERNEL_EMPTY, KERNEL_BODY, KERNEL_LONGER_BODY };
 
@@ -58,13 +58,20 @@ static double once_inferred(engine_bench *bench) {
   return (double)(end - begin);
 }
 
-static double once_replayed(engine_bench *bench) {
-  int64_t begin = base_now(), end = begin;
-  for (uint32_t round = 0; round < bench->rounds; round++) {
+static int64_t replay(engine_bench *bench, uint32_t rounds) {
+  int64_t end = 0;
+  for (uint32_t round = 0; round < rounds; round++) {
     task_graph_begin(bench->graph, bench->rig.engine);
     rig_enter(&bench->rig, task_graph_lanes(bench->graph, bench->rig.engine));
     end = rig_finish(&bench->rig);
   }
+  return end;
+}
+
+/* The first rounds wake the lanes and do not count. */
+static double once_replayed(engine_bench *bench) {
+  (void)replay(bench, 1 + bench->rounds / WARM_UP);
+  int64_t begin = base_now(), end = replay(bench, bench->rounds);
   check(bench);
   return (double)(end - begin) / bench->rounds;
 }
@@ -78,6 +85,13 @@ static void moved(void *context, void *copy, const void *original, uint32_t byte
   (void)context, (void)copy, (void)original, (void)bytes;
 }
 
+/* So many tasks, unless they are long. */
+static uint32_t rounds_of(const bench_case *of) {
+  uint64_t turns = (uint64_t)of->tasks * (of->turns + 1), rounds = REPLAYED_TASKS / of->tasks;
+  if (rounds > REPLAYED_TURNS / turns) rounds = REPLAYED_TURNS / turns;
+  return rounds ? (uint32_t)rounds : 1;
+}
+
 static void capture(engine_bench *bench) {
   task_engine_begin(bench->rig.engine, 1);
   submit_all(bench);
@@ -85,7 +99,7 @@ static void capture(engine_bench *bench) {
   void *memory = aligned_alloc(BASE_CACHE_LINE, size);
   if (!memory) rig_give_up(&bench->rig, "no memory for a graph");
   bench->graph = task_graph_capture(bench->rig.engine, memory, NULL, moved);
-  bench->rounds = bench->of.tasks < REPLAYED_TASKS ? REPLAYED_TASKS / bench->of.tasks : 1;
+  bench->rounds = rounds_of(&bench->of);
 }
 
 static int can(const bench_case *of) {

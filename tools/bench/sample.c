@@ -61,6 +61,12 @@ static void sort(bench_samples *samples) {
   qsort(samples->values, samples->count, sizeof *samples->values, compare);
 }
 
+double bench_median(bench_samples *samples) {
+  uint32_t count = samples->count;
+  sort(samples);
+  return count ? (samples->values[(count - 1) / 2] + samples->values[count / 2]) / 2 : 0;
+}
+
 static int more_wanted(const bench_options *options, uint32_t count, int64_t enough) {
   return count < options->repetitions || (base_now() < enough && count < BENCH_MOST_SAMPLES);
 }
@@ -71,7 +77,6 @@ int bench_sample(const bench_options *options, bench_once *once, void *context, 
   int64_t enough = base_deadline(options->seconds);
   while (more_wanted(options, out->count, enough))
     if (!add_sample(out, once(context))) return 0;
-  sort(out);
   return 1;
 }
 
@@ -82,16 +87,13 @@ int bench_sample_both(const bench_options *options, bench_once *once, void *cons
   int64_t enough = base_deadline(2 * options->seconds);
   while (more_wanted(options, out[0].count, enough))
     if (!add_sample(&out[0], once(contexts[0])) || !add_sample(&out[1], once(contexts[1]))) return 0;
-  sort(&out[0]);
-  sort(&out[1]);
   return 1;
 }
 
-void bench_print_samples(const char *who, const char *name, const char *unit, const bench_samples *samples) {
-  const double *sorted = samples->values;
-  uint32_t count = samples->count;
-  double median = (sorted[(count - 1) / 2] + sorted[count / 2]) / 2;
-  printf("%s\t%s\t%s\t%.6g\t%.6g\t%.6g\n", who, name, unit, median, sorted[0], sorted[count - 1]);
+void bench_print_samples(const char *who, const char *name, const char *unit, bench_samples *samples) {
+  double median = bench_median(samples);
+  printf("%s\t%s\t%s\t%.6g\t%.6g\t%.6g\n", who, name, unit, median, samples->values[0],
+         samples->values[samples->count - 1]);
   fflush(stdout);
 }
 

@@ -21,7 +21,7 @@ typedef struct bench_options {
   double seconds;       /* and at least for so long */
 } bench_options;
 
-/* What repetitions have measured, in ascending order. */
+/* What repetitions have measured. */
 typedef struct bench_samples {
   uint32_t count;
   double values[BENCH_MOST_SAMPLES];
@@ -44,8 +44,11 @@ int bench_sample(const bench_options *options, bench_once *once, void *context, 
 int bench_sample_both(const bench_options *options, bench_once *once, void *const contexts[2],
                       bench_samples out[2]);
 
+/* 0 if there are none. Sorts them. */
+double bench_median(bench_samples *samples);
+
 /* Prints the line of a figure. */
-void bench_print_samples(const char *who, const char *name, const char *unit, const bench_samples *samples);
+void bench_print_samples(const char *who, const char *name, const char *unit, bench_samples *samples);
 
 /* Both. */
 int bench_measure(const bench_options *options, const char *who, const char *name, const char *unit,
