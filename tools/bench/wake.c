@@ -1,6 +1,6 @@
 /* baton-bench-wake - how fast a task reaches another thread, and its end the thread that waits for it. Next to each stands
 ** what the machine itself needs for the same, in the same run: two threads with a word between them, on which the
-** one that waits sleeps (`futex`) or spins (`spin`). A sample is one hand-over.
+** one that waits sleeps (`futex`) or spins (`spin`). A sample is one hand-over; with sleepers, the two take turns.
 **
 ** idle_first: from the submit to the beginning of the task, after 1 ms in which there was nothing to do.
 ** idle_first_submitter: from the end of a task of 1 ms to the return of the wait for it.
@@ -29,6 +29,7 @@ typedef struct wake_figure {
   const char *name;
   bench_once *once;
   const wake_way *ways[2];
+  int in_turn; /* neither keeps a CPU busy while the other is measured */
 } wake_figure;
 
 struct wake_bench {
@@ -178,24 +179,45 @@ static double once_returned(void *context) {
 }
 
 static const wake_figure figures[] = {
-    {"idle_first", once_idle, {&engine_way, &futex_way}},
-    {"idle_first_submitter", once_returned, {&engine_way, &futex_way}},
-    {"handoff", once_awake, {&engine_way, &spin_way}},
+    {"idle_first", once_idle, {&engine_way, &futex_way}, 1},
+    {"idle_first_submitter", once_returned, {&engine_way, &futex_way}, 1},
+    {"handoff", once_awake, {&engine_way, &spin_way}, 0},
 };
 
-int main(int argc, char **argv) {
+static void open_way(wake_bench *bench, const wake_figure *figure, int way) {
+  *bench = (wake_bench){.way = figure->ways[way], .rig = {.name = figure->name}};
+  bench->way->open(bench);
+}
+
+static void measure_in_turn(const bench_options *options, const wake_figure *figure) {
+  static wake_bench benches[2];
+  static bench_samples samples[2];
+  void *const contexts[] = {&benches[0], &benches[1]};
+  for (int i = 0; i < 2; i++) open_way(&benches[i], figure, i);
+  int measured = bench_sample_both(options, figure->once, contexts, samples);
+  for (int i = 0; i < 2; i++) {
+    if (measured) bench_print_samples(figure->ways[i]->who, figure->name, "us", &samples[i]);
+    benches[i].way->close(&benches[i]);
+  }
+}
+
+static void measure_each(const bench_options *options, const wake_figure *figure) {
   static wake_bench bench;
+  for (int i = 0; i < 2; i++) {
+    open_way(&bench, figure, i);
+    bench_measure(options, bench.way->who, figure->name, "us", figure->once, &bench);
+    bench.way->close(&bench);
+  }
+}
+
+int main(int argc, char **argv) {
   bench_options options;
   if (bench_options_parse(argc, argv, &options) != argc) {
     fprintf(stderr, "usage: %s [--only NAME,…] [--repetitions N] [--seconds S]\n", argv[0]);
     return 2;
   }
   for (size_t i = 0; i < sizeof figures / sizeof *figures; i++)
-    for (int k = 0; k < 2 && bench_wanted(&options, figures[i].name); k++) {
-      bench = (wake_bench){.way = figures[i].ways[k], .rig = {.name = figures[i].name}};
-      bench.way->open(&bench);
-      bench_measure(&options, bench.way->who, figures[i].name, "us", figures[i].once, &bench);
-      bench.way->close(&bench);
-    }
+    if (bench_wanted(&options, figures[i].name))
+      (figures[i].in_turn ? measure_in_turn : measure_each)(&options, &figures[i]);
   return 0;
 }
