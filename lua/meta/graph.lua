@@ -15,6 +15,7 @@ local g = {}
 ---@field blocks? integer instances of the task, each on a core of its own (`g.mix`: a cluster) while it runs; more than there are cores run in waves. For what depends on it it is one task, which fails if an instance does
 ---@field sync_start? boolean all instances are on their cores before the first one runs, and may wait for each other: `baton_block_barrier`, `baton_wait_ge`. More blocks than cores raise `sync_start_too_wide`
 ---@field predicate? { [1]: baton.device_tensor, [2]: integer|integer[], [3]: "=="|"~="|"<"|"<="|">"|">=", [4]: integer|boolean } `{ tensor, index, op, value }`: the element, of an integer type, is compared when the task is ready. False: outputs stay as they are, and what depends on the task goes on. The task reads the element: it waits for whoever writes it
+---@field priority? integer -100 … 100, 0 if absent: a CPU that looks for a ready task takes one of the highest priority, and of those the one that became ready first; but it goes on with short tasks that it has taken already, and short tasks of priority 0 that are ready when they are submitted run at once
 ---@field timing_slot? integer 0 … 15: from the first begin to the last end of all tasks of a slot passes `timing().slots[slot]`
 
 ---One task on a matrix core: `g.aic(kernel, list, options)`, the list in signature order or keyed by the names of the

@@ -105,6 +105,80 @@ static void short_tasks_run_while_the_owner_stays_away(void **state) {
   fixture_close(&f);
 }
 
+/* ---- priorities ---- */
+
+typedef struct order {
+  _Atomic uint32_t count;
+  int priorities[64];
+} order;
+
+typedef struct ranked {
+  order *to;
+  int priority;
+} ranked;
+
+static int note_priority(void *argument, const task_call *call) {
+  const ranked *r = argument;
+  (void)call;
+  r->to->priorities[atomic_fetch_add(&r->to->count, 1)] = r->priority;
+  return 0;
+}
+
+/* All become ready by the end of one task. With one lane the order is exact; `held` as in the runs of captured graphs. */
+static void check_order(int held, int at_once) {
+  static const int wanted[] = {0, -3, 5, 0, 100, 5, -100, 1, 0, -3, 5, 100};
+  static const int sorted[] = {100, 100, 5, 5, 5, 1, 0, 0, 0, -3, -3, -100};
+  enum { COUNT = sizeof wanted / sizeof *wanted };
+  fixture f;
+  order o = {0};
+  ranked items[COUNT];
+  _Atomic uint32_t ignored = 0;
+  fixture_open(&f, fixture_limits(1));
+  if (held)
+    fixture_hold(&f);
+  else
+    task_engine_choose(f.engine, TASK_QUEUED);
+  if (!held) fixture_begin(&f);
+  baton_task first = fixture_submit(&f, 1, counting(&ignored), NULL, 0, NULL, 0);
+  for (int i = 0; i < COUNT; i++) {
+    items[i] = (ranked){&o, wanted[i]};
+    fixture_submit(&f, task_kernel(2, wanted[i]), (fixture_body){note_priority, &items[i]}, NULL, 0, &first,
+                   at_once ? 0 : 1);
+  }
+  assert_int_equal(fixture_finish(&f), TASK_OK);
+  assert_int_equal(o.count, COUNT);
+  assert_memory_equal(o.priorities, sorted, sizeof sorted);
+  fixture_assert_clean(&f);
+  fixture_close(&f);
+}
+
+static void ready_tasks_of_higher_priority_come_first(void **state) {
+  (void)state;
+  for (int held = 0; held <= 1; held++)
+    for (int at_once = 0; at_once <= 1; at_once++) check_order(held, at_once);
+}
+
+/* On several lanes each task runs once, whatever its priority. */
+static void tasks_of_all_priorities_run_on_any_number_of_lanes(void **state) {
+  (void)state;
+  for (uint32_t lanes = 1; lanes <= 8; lanes *= 2)
+    for (int round = 0; round < 10; round++) {
+      fixture f;
+      _Atomic uint32_t runs = 0;
+      uint32_t tasks = many(5000, 500);
+      fixture_open(&f, fixture_limits(lanes));
+      fixture_begin(&f);
+      for (uint32_t i = 0; i < tasks; i++) {
+        task_access cell = fixture_run(1, RW, 8 * (uint64_t)(i * 7 % 64), 8);
+        fixture_submit(&f, task_kernel(i % 3, (int)(i * 13 % 7) - 3), counting(&runs), &cell, 1, NULL, 0);
+      }
+      assert_int_equal(fixture_finish(&f), TASK_OK);
+      assert_int_equal(runs, tasks);
+      fixture_assert_clean(&f);
+      fixture_close(&f);
+    }
+}
+
 /* ---- refusals that are proved ---- */
 
 static void check_next_run(fixture *f) {
@@ -1102,6 +1176,8 @@ int main(void) {
       cmocka_unit_test(independent_tasks_overlap_in_time),
       cmocka_unit_test(successors_of_one_task_overlap_in_time),
       cmocka_unit_test(short_tasks_run_while_the_owner_stays_away),
+      cmocka_unit_test(ready_tasks_of_higher_priority_come_first),
+      cmocka_unit_test(tasks_of_all_priorities_run_on_any_number_of_lanes),
       cmocka_unit_test(a_full_window_is_refused_when_nothing_can_run),
       cmocka_unit_test(full_edges_are_refused_and_the_run_goes_on),
       cmocka_unit_test(full_argument_memory_is_refused),

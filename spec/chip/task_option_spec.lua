@@ -171,6 +171,34 @@ for _, runtime in ipairs { "host_build_graph", "tensormap_and_ringbuffer" } do
       end)
     end)
 
+    describe("a priority", function()
+      it("changes nothing in what a program computes, also when its graph is run again", function()
+        local ordered = program(function(g, x, gate)
+          for i = 1, 200 do
+            g.aiv("store", { x:slice(1, 1 + i % 4, 1), i }, { priority = i * 37 % 201 - 100, blocks = i % 3 == 0 and 3 or nil })
+            g.aiv("copy", { x:slice(1, 1 + i % 4, 1), gate:slice(1, 1 + i % 16, 1) }, { priority = i % 3 - 1 })
+          end
+        end)
+        for _ = 1, 5 do
+          local x, gate = tensor.zeros("i32", { 4 }), tensor.zeros("i32", { 16 })
+          chip:run(ordered, { x, gate })
+          assert.same({ 200, 197, 198, 199 }, x:totable())
+          assert.same({ 192, 193, 194, 195, 196, 197, 198, 199, 200, 185, 186, 187, 188, 189, 190, 191 }, gate:totable())
+        end
+      end)
+
+      it("is one of -100 to 100", function()
+        for _, priority in ipairs { -101, 101 } do
+          assert.equal(("options: kernel rest: field 'priority' must be in -100..100, got %d"):format(priority),
+            message("out_of_range", function(g, x) g.aiv("rest", { x, 1 }, { priority = priority }) end))
+        end
+        assert.same({ -1, -1, -1, -1 }, run(function(g, x)
+          g.dummy({ x }, { priority = 100 })
+          g.aiv("rest", { x, 1 }, { priority = -100 })
+        end))
+      end)
+    end)
+
     describe("a timing slot", function()
       it("tells what passed from the first begin to the last end of its tasks", function()
         local _, timing = run(function(g, x)

@@ -396,11 +396,11 @@ static baton_status submit_shares(const submit *s, uint32_t kernel, uint32_t cou
 }
 
 /* What the engine takes for one kernel should always cost the same. */
-static uint32_t engine_kernel(const submit *s) {
+static uint32_t engine_kernel(const submit *s, const baton_task_options *options) {
   const chip_kernel *kernel = s->parts[0].kernel;
   if (!kernel) return TASK_NO_KERNEL;
   int differs = s->extra && (s->extra->blocks > 1 || s->predicated);
-  return differs ? kernel->number ^ OTHER_COST : kernel->number;
+  return task_kernel(differs ? kernel->number ^ OTHER_COST : kernel->number, options->priority);
 }
 
 /* True if the task writes what its predicate reads. */
@@ -436,7 +436,7 @@ static baton_status submit_parts(submit *s, const baton_task_options *options, b
   BATON_TRY(check_overlap(s, count));
   BATON_TRY(check_deps(s, options));
   size_t name = options->name ? strlen(options->name) + 1 : 0;
-  uint32_t kernel = engine_kernel(s);
+  uint32_t kernel = engine_kernel(s, options);
   if (s->extra && s->extra->blocks > 1) s->extra->shares = count_shares(s, kernel, count);
   if (s->extra && s->extra->shares > 1) return submit_shares(s, kernel, count, options, name, out);
   return submit_task(s, kernel, count, options->deps, options->ndeps, name, count, out);

@@ -12,6 +12,7 @@ static uint32_t queue_capacity(uint32_t tasks) {
 size_t task_engine_size(const task_limits *limits) {
   return aligned(sizeof(task_engine)) + aligned(limits->lanes * sizeof(task_lane)) +
          limits->lanes * aligned(queue_capacity(limits->tasks) * sizeof(uint32_t)) +
+         aligned(limits->tasks * sizeof(task_ranked)) +
          aligned(task_window_size(limits->tasks, limits->edges)) + aligned(task_pool_size(limits->payload)) +
          aligned(task_map_size(limits->regions)) + aligned(task_scopes_size(limits->blocks));
 }
@@ -34,6 +35,8 @@ task_engine *task_engine_init(void *memory, const task_limits *limits, const tas
     task_queue_init(&engine->lanes[i].queue, (_Atomic uint32_t *)(void *)at, capacity);
     at += aligned(capacity * sizeof(uint32_t));
   }
+  engine->ranks.heap = (task_ranked *)(void *)at;
+  at += aligned(limits->tasks * sizeof(task_ranked));
   task_window_init(&engine->window, at, limits->tasks, limits->edges);
   engine->window.alone = limits->lanes == 1;
   engine->window.sequence = limits->numbers;
@@ -331,7 +334,7 @@ static void show_hidden(task_engine *engine) {
   while (next) {
     uint32_t slot = next - 1;
     next = engine->window.slots[slot].next; /* when it starts it may end at once */
-    if (task_window_show(&engine->window, slot)) task_start(engine, slot);
+    if (task_window_show(&engine->window, slot)) task_start(engine, slot, engine->window.slots[slot].kernel);
   }
 }
 
@@ -395,7 +398,7 @@ __attribute__((noinline)) static task_status submit_inferred(task_engine *engine
   infer_accesses(engine, accesses, inferred);
   if (inferred != count) depend_on_makers(engine, accesses, count);
   if (ndeps) depend_on(engine, deps, ndeps);
-  if (!(window->producer_count | window->draft_poisoned) &&
+  if (!(window->producer_count | window->draft_poisoned | task_rank(kernel)) &&
       (task_cost(engine, kernel) <= engine->elides || task_start_at_once(engine, kernel))) {
     elide(engine, kernel, accesses, count, out);
     return TASK_OK;
@@ -414,7 +417,7 @@ static inline int meets_nobody(const task_engine *engine, const task_access *acc
 
 task_status task_engine_submit(task_engine *engine, uint32_t kernel, const task_access *accesses,
                                uint32_t count, const baton_task *deps, uint32_t ndeps, baton_task *out) {
-  if (__builtin_expect(!ndeps && task_cost(engine, kernel) <= engine->elides &&
+  if (__builtin_expect(!(ndeps | task_rank(kernel)) && task_cost(engine, kernel) <= engine->elides &&
                            meets_nobody(engine, accesses, count),
                        1)) {
     elide(engine, kernel, accesses, count, out);

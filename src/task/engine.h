@@ -26,7 +26,15 @@
 
 typedef struct task_engine task_engine;
 
-#define TASK_NO_KERNEL UINT32_MAX
+#define TASK_NO_KERNEL 0xffffffu
+
+/* The number of a kernel, as the engine takes it, with the priority of one task. A lane that looks for a ready task takes
+** one of the highest priority, and of those the one that became ready first; but it goes on with short tasks that it has
+** claimed already (7 at most), and short ones of priority 0 that are ready at their submit are called there. */
+enum { TASK_MOST_PRIORITY = 127 }; /* and least: -127 */
+static inline uint32_t task_kernel(uint32_t number, int priority) {
+  return (number & TASK_NO_KERNEL) | (uint32_t)(uint8_t)priority << 24;
+}
 
 enum {
   TASK_LANES = 64,

@@ -106,6 +106,7 @@ static void drop_tasks(task_engine *engine) {
   /* relaxed: no other lane is inside */
   atomic_store_explicit(&queue->top, atomic_load_explicit(&queue->bottom, memory_order_relaxed),
                         memory_order_relaxed);
+  task_ranks_clear(engine);
   task_scopes_end_all(&engine->scopes);
   task_map_reset(engine->map);
 }
@@ -126,6 +127,7 @@ task_graph *task_graph_capture(task_engine *engine, void *memory, void *context,
     const task_slot *task = &window->slots[slots[i]];
     const void *original = task_pool_at(&engine->pool, task->payload);
     graph->nodes[i].kernel = task->kernel;
+    graph->ranked |= task_rank(task->kernel);
     graph->nodes[i].first = edges;
     graph->nodes[i].payload = (uint32_t)(payload / TASK_PAYLOAD_UNIT);
     edges = copy_consumers(engine, graph, slots[i], edges);

@@ -20,6 +20,7 @@ typedef struct task_node {
 
 typedef struct task_graph {
   uint32_t count, edges;
+  uint32_t ranked;                       /* some nodes have a priority, which lists would not heed */
   uint64_t counted_tasks, counted_edges; /* without the parts of tasks */
   uint64_t heap_high;                    /* bytes of heap that its intermediates need, from offset 0 */
   task_node *nodes;                      /* count + 1: the last one ends the consumers of the one before */

@@ -46,7 +46,12 @@ static void wake_owner(task_engine *engine) {
 }
 
 void task_lane_push(task_engine *engine, task_lane *lane, uint32_t slot) {
-  uint32_t flags = task_flags(engine, kernel_of(engine, slot));
+  uint32_t kernel = kernel_of(engine, slot), flags = task_flags(engine, kernel);
+  if (__builtin_expect(task_rank(kernel), 0)) {
+    task_ranks_push(engine, slot, kernel);
+    if (!engine->held) task_lane_notify(engine);
+    return;
+  }
   if (!flags) {
     task_queue_push(&lane->queue, slot, memory_order_release);
     return;
@@ -223,12 +228,18 @@ uint32_t task_lane_end(task_engine *engine, task_lane *lane, uint32_t slot, int 
   return end(engine, lane, slot, result, run_of(engine, lane));
 }
 
+/* True if another ready task may come before this one. */
+static int has_rank(const task_engine *engine, uint32_t slot) {
+  return task_rank(kernel_of(engine, slot)) ||
+         atomic_load_explicit(&engine->ranks.urgent, memory_order_relaxed);
+}
+
 /* The owner is not carried away: successors that others may run go to its queue, unless it waits anyway. */
 FOLDED void run_from(task_engine *engine, task_lane *lane, uint32_t slot, int waiting, lane_run run) {
   for (;;) {
     slot = end(engine, lane, slot, execute(engine, lane, slot, run), run);
     if (slot == TASK_NONE) return;
-    if (!waiting && task_flags(engine, kernel_of(engine, slot))) {
+    if (has_rank(engine, slot) || (!waiting && task_flags(engine, kernel_of(engine, slot)))) {
       task_lane_push(engine, lane, slot);
       return;
     }
@@ -292,18 +303,28 @@ static int may_take_any(const task_lane *lane, task_lane *victim, int rescue) {
   return lane == victim || rescue || atomic_load_explicit(&victim->in_long, memory_order_seq_cst);
 }
 
-/* Fills the lane's batch from its own queue, else from another's. `rescue`: short tasks of others too. */
+static int claim_ranked(task_engine *engine, task_lane *lane, int urgent) {
+  const _Atomic uint32_t *some = urgent ? &engine->ranks.urgent : &engine->ranks.count;
+  if (__builtin_expect(!atomic_load_explicit(some, memory_order_relaxed), 1)) return 0;
+  lane->batch_next = 0;
+  lane->batch_count = (uint32_t)task_ranks_claim(engine, urgent, lane->batch);
+  return lane->batch_count != 0;
+}
+
+/* Fills the lane's batch: with a task above priority 0, else from its own queue, else from another's, else with one below
+** priority 0. `rescue`: short tasks of others too. */
 static int find(task_engine *engine, task_lane *lane, int rescue) {
-  if (claim(engine, lane, lane, 1)) return 1;
+  if (claim_ranked(engine, lane, 1) || claim(engine, lane, lane, 1)) return 1;
   for (uint32_t i = 1; i < engine->lane_count; i++) {
     task_lane *victim = &engine->lanes[(lane->number + i) % engine->lane_count];
     if (claim(engine, lane, victim, may_take_any(lane, victim, rescue))) return 1;
   }
-  return 0;
+  return claim_ranked(engine, lane, 0);
 }
 
 /* True if find would have a chance. */
 static int work_in_sight(const task_engine *engine, const task_lane *lane, int rescue) {
+  if (atomic_load_explicit(&engine->ranks.count, memory_order_seq_cst)) return 1;
   for (uint32_t i = 0; i < engine->lane_count; i++) {
     task_lane *victim = &engine->lanes[(lane->number + i) % engine->lane_count];
     uint32_t top = atomic_load_explicit(&victim->queue.top, memory_order_relaxed);
@@ -451,6 +472,7 @@ static int at_rest(const task_engine *engine) {
     uint32_t top = atomic_load_explicit(&queue->top, memory_order_seq_cst);
     if (top != atomic_load_explicit(&queue->bottom, memory_order_seq_cst)) return 0;
   }
+  if (atomic_load_explicit(&engine->ranks.count, memory_order_seq_cst)) return 0;
   if ((uint32_t)atomic_load_explicit(&engine->window.returned, memory_order_seq_cst)) return 0;
   return atomic_load_explicit(&engine->idle, memory_order_seq_cst) == idle;
 }

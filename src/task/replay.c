@@ -380,7 +380,8 @@ int task_replay_begin(task_engine *engine) {
     costs->overhead = clock_overhead(engine);
   else
     costs->left--;
-  walk->by_lists = graph->assignment.lanes && graph->assignment.lanes <= engine->lane_count && !replay->rest;
+  walk->by_lists = graph->assignment.lanes && graph->assignment.lanes <= engine->lane_count &&
+                   !replay->rest && !graph->ranked;
   if (replay->rest) replay->rest--;
   /* relaxed: the lanes come in through something that orders memory */
   atomic_store_explicit(&walk->state, walk->by_lists ? TASK_WALKING : TASK_WALK_ENDED, memory_order_relaxed);

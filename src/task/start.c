@@ -141,7 +141,7 @@ static void push_hidden(task_engine *engine, uint32_t slot, uint32_t flags) {
 void task_start(task_engine *engine, uint32_t slot, uint32_t kernel) {
   task_lane *lane = &engine->lanes[0];
   uint32_t flags = task_flags(engine, kernel);
-  if (engine->policy == TASK_AUTO && !engine->held) {
+  if (engine->policy == TASK_AUTO && !engine->held && !task_rank(kernel)) {
     if (!flags || goes_on_chain(engine, kernel, engine->window.live - 1)) {
       task_lane_run(engine, lane, slot, 0);
       return;
@@ -152,7 +152,7 @@ void task_start(task_engine *engine, uint32_t slot, uint32_t kernel) {
       return;
     }
   }
-  if (flags)
+  if (flags || task_rank(kernel))
     task_lane_push(engine, lane, slot);
   else
     task_queue_push(&lane->queue, slot, memory_order_release);

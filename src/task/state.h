@@ -6,6 +6,7 @@
 #include "task/graph.h"
 #include "task/pool.h"
 #include "task/queue.h"
+#include "task/rank.h"
 #include "task/scope.h"
 
 enum { TASK_BATCH = 8, TASK_HELP = 32, TASK_AHEAD = 64, TASK_ROOM_KEPT = 1024 };
@@ -84,6 +85,7 @@ struct task_engine {
   _Atomic uint32_t wake_pending; /* a sleeper has been woken and has not looked around yet */
   _Atomic uint32_t owner_target; /* the owner sleeps until so many slots have come back; 0: it does not */
   BASE_ALIGNED _Atomic uint64_t idle; /* low half: lanes without work; high half: how often one found some */
+  task_ranks ranks;
 };
 
 /* Makes a ready task available: to the lane itself, and to others if it is long. The lane's thread. */
