@@ -409,7 +409,8 @@ __attribute__((noinline)) static task_status submit_inferred(task_engine *engine
 /* True if the map knows nothing of the buffers of these accesses, as when no task in flight uses them: one look for each
 ** access, and there is nothing to infer. */
 static inline int meets_nobody(const task_engine *engine, const task_access *accesses, uint32_t count) {
-  if (count && task_scopes_are_manual(&engine->scopes)) return 0; /* makers of blocks are not in the map there */
+  if (count && task_scopes_are_manual(&engine->scopes))
+    return 0; /* makers of blocks are not in the map there */
   for (uint32_t i = 0; i < count; i++)
     if (task_map_knows(engine->map, &accesses[i])) return 0;
   return !engine->window.failures.all;
