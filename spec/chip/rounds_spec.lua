@@ -2,6 +2,7 @@
 local baton = require "baton"
 local gate = require "spec.support.gate"
 local glue = require "baton.busted"
+local memory = require "spec.support.memory"
 local programs = require "spec.support.programs"
 local tensor = require "baton.tensor"
 local raises = glue.raises
@@ -498,23 +499,16 @@ local function conformance(platform, runtime)
     assert.equal(1 << 20, chip:stats().committed_bytes)
   end)
 
-  -- not under sanitizers, which keep freed memory
-  if not small then it("take the same memory whatever their number", function()
-    local function resident()
-      for line in io.lines "/proc/self/status" do
-        local kib = line:match "^VmRSS:%s*(%d+)"
-        if kib then return tonumber(kib) end
-      end
-    end
-    local rounds <close> = chip:rounds(sum_program(), { full(1), full(2), full(0) }, config)
-    local many = 20000
-    for _ in rounds:each(many // 4) do end
-    collectgarbage()
-    local before = resident()
-    for _ in rounds:each(many) do end
-    collectgarbage()
-    assert.is_true(resident() - before < 2048, ("%d KiB more"):format(resident() - before))
-  end) end
+  if memory.is_telling then
+    it("take the same memory whatever their number", function()
+      local rounds <close> = chip:rounds(sum_program(), { full(1), full(2), full(0) }, config)
+      for _ in rounds:each(5000) do end
+      local before = memory.resident()
+      for _ in rounds:each(20000) do end
+      local more = memory.resident() - before
+      assert.is_true(more < 2048, ("%d KiB more"):format(more))
+    end)
+  end
 end
 
 glue.each_platform(function(platform)

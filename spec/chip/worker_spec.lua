@@ -1,5 +1,6 @@
 local baton = require "baton"
 local glue = require "baton.busted"
+local memory = require "spec.support.memory"
 local programs = require "spec.support.programs"
 local tensor = require "baton.tensor"
 local raises = glue.raises
@@ -63,6 +64,21 @@ glue.each_platform(function(platform)
       assert.equal(1, timing.tasks)
       assert.is_true(timing.host > 0 and timing.device > 0 and timing.orch > 0)
     end)
+
+    if memory.is_telling then
+      it("touches little memory for a few tasks, although there is room for many", function()
+        local program, args = sum_program(), arguments(8)
+        do
+          local small <close> = baton.worker { platform = platform, device = 0, config = { ring_task_window = 64 } }
+          small:run(program, args)
+          program:forget()
+        end
+        local before = memory.resident()
+        chip:run(program, args)
+        local more = memory.resident() - before
+        assert.is_true(more < 8192, ("%d KiB more"):format(more))
+      end)
+    end
 
     it("takes arguments in order or by name", function()
       local args = arguments(8)

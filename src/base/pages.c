@@ -16,20 +16,34 @@ static size_t whole_pages(size_t size) {
 }
 
 /* Begins where a huge page can begin; what is mapped around it is given back. */
-static void *map_huge_pages(size_t size) {
+static void *map_aligned(size_t size) {
   char *mapped = map_pages(size + HUGE_PAGE);
   if (!mapped) return NULL;
   size_t before = (HUGE_PAGE - (uintptr_t)mapped % HUGE_PAGE) % HUGE_PAGE;
   if (before) munmap(mapped, before);
   munmap(mapped + before + size, HUGE_PAGE - before);
-  (void)madvise(mapped + before, size, MADV_HUGEPAGE); /* a kernel without them has other pages */
   return mapped + before;
 }
 
-void *base_pages(size_t size) {
+void *base_pages_small(size_t size) {
   if (size > SIZE_MAX / 2) return NULL;
   size = whole_pages(size);
-  return size < BASE_PAGES_HUGE ? map_pages(size) : map_huge_pages(size);
+  if (size < BASE_PAGES_HUGE) return map_pages(size);
+  void *pages = map_aligned(size);
+  if (pages) (void)madvise(pages, size, MADV_NOHUGEPAGE);
+  return pages;
+}
+
+/* A kernel without huge pages has others. */
+void base_pages_spread(void *pages, size_t size) {
+  size = whole_pages(size);
+  if (size >= BASE_PAGES_HUGE) (void)madvise(pages, size, MADV_HUGEPAGE);
+}
+
+void *base_pages(size_t size) {
+  void *pages = base_pages_small(size);
+  if (pages) base_pages_spread(pages, size);
+  return pages;
 }
 
 void base_pages_free(void *pages, size_t size) {

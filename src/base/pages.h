@@ -11,7 +11,12 @@
 /* Zero, aligned to a page, committed when touched. NULL when address space is out. */
 void *base_pages(size_t size);
 
-/* `pages` is what base_pages returned for `size`; NULL is ignored. */
+/* The same for memory that may stay nearly empty: in small pages, until base_pages_spread says that much of it will be used.
+** What has been touched by then stays in small pages. */
+void *base_pages_small(size_t size);
+void base_pages_spread(void *pages, size_t size);
+
+/* `pages` is what one of them returned for `size`; NULL is ignored. */
 void base_pages_free(void *pages, size_t size);
 
 #endif

@@ -30,6 +30,7 @@ typedef struct chip_engine {
   int borrowed;          /* the heap is the arena's */
   char *heap_bytes;      /* the same as kernels see it */
   size_t memory_size;
+  uint32_t few; /* so many tasks of this run are still few for the size of the memory */
   chip_executor executor;
   chip_watched watched;
   chip_times times;         /* of the current run */
@@ -42,6 +43,9 @@ BATON_MUST_CHECK baton_status chip_engine_open(device *dev, const chip_sizes *si
                                                chip_engine **out, baton_error *err);
 /* Before a run: no task is live, no lane inside. */
 void chip_engine_begin(chip_engine *engine, const chip_failures *failures, const chip_times *times);
+
+/* The run has many tasks: memory for them will be spread wide. */
+void chip_engine_spread(chip_engine *engine);
 
 /* Around the execution of a run; before it around its orchestration, if the host calls that: the time for the stream
 ** does not count then. */

@@ -369,7 +369,10 @@ static baton_status submit_task(const submit *s, uint32_t kernel, uint32_t count
     if (bytes) fill_payload(s, payload, tensors, name);
     status = task_engine_submit(self->engine->tasks, kernel, self->accesses, count, deps, ndeps, out);
   }
-  if (status == TASK_OK) return BATON_OK;
+  if (status == TASK_OK) {
+    if (--self->engine->few == 0) chip_engine_spread(self->engine);
+    return BATON_OK;
+  }
   char what[300];
   snprintf(what, sizeof what, "task %s", s->name);
   chip_report_full(self, status, 0, what);
