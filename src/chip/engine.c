@@ -5,10 +5,7 @@
 #include "base/pages.h"
 #include <limits.h>
 
-enum {
-  HEAP_UNIT = 1024,
-  FEW_TASKS = 4096 /* below twice that their first run is faster in small pages */
-};
+enum { FEW_TASKS = 4096 }; /* below twice that their first run is faster in small pages */
 
 static int execute(void *context, const task_call *call) {
   return chip_executor_run(&((chip_engine *)context)->executor, call);
@@ -37,8 +34,6 @@ static int64_t now(void *context) {
   return base_now();
 }
 
-static uint64_t at_least(uint64_t value, uint64_t least) { return value > least ? value : least; }
-
 /* Far from those of other engines. */
 static uint32_t some_number(void) {
   static _Atomic uint32_t engines;
@@ -46,18 +41,14 @@ static uint32_t some_number(void) {
   return (engine * UINT32_C(0x9e3779b1)) >> 2;
 }
 
-/* What follows from the sizes that users set. Pages are committed when touched, so generous sizes cost nothing. */
 static task_limits limits_of(const chip_sizes *sizes) {
-  uint64_t window = sizes->window;
-  return (task_limits){.numbers = some_number(),
-                       .lanes = sizes->lanes,
-                       .tasks = sizes->window,
-                       .edges = sizes->dep_pool,
-                       .regions = (uint32_t)at_least(4 * window, 1 << 14),
-                       .blocks = (uint32_t)at_least(2 * window, 1 << 14),
-                       .payload = at_least(window * 1024, 4 << 20),
-                       .heap = sizes->heap,
-                       .heap_unit = HEAP_UNIT};
+  task_limits limits = {.numbers = some_number(),
+                        .lanes = sizes->lanes,
+                        .tasks = sizes->window,
+                        .edges = sizes->dep_pool,
+                        .heap = sizes->heap};
+  task_limits_complete(&limits);
+  return limits;
 }
 
 static baton_status commit_heap(chip_engine *engine, baton_error *err) {

@@ -9,6 +9,16 @@ static uint32_t queue_capacity(uint32_t tasks) {
   return capacity;
 }
 
+static uint64_t at_least(uint64_t value, uint64_t least) { return value > least ? value : least; }
+
+void task_limits_complete(task_limits *limits) {
+  uint64_t tasks = limits->tasks;
+  limits->regions = (uint32_t)at_least(4 * tasks, 1 << 14);
+  limits->blocks = (uint32_t)at_least(2 * tasks, 1 << 14);
+  limits->payload = at_least(tasks * 1024, 4 << 20);
+  limits->heap_unit = 1024;
+}
+
 size_t task_engine_size(const task_limits *limits) {
   return aligned(sizeof(task_engine)) + aligned(limits->lanes * sizeof(task_lane)) +
          limits->lanes * aligned(queue_capacity(limits->tasks) * sizeof(uint32_t)) +

@@ -103,6 +103,10 @@ typedef struct task_limits {
   uint64_t heap_unit; /* bytes, a power of two: alignment of blocks */
 } task_limits;
 
+/* Fills in what follows from how many tasks are in flight: regions, blocks, bytes for arguments, and the unit of the heap.
+** Pages are committed when touched, so generous sizes cost nothing. */
+void task_limits_complete(task_limits *limits);
+
 /* Bytes of memory for an engine. Most of it is touched only when used. */
 size_t task_engine_size(const task_limits *limits);
 

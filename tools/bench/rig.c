@@ -68,14 +68,9 @@ static void *lane_main(void *context) {
 }
 
 task_limits rig_limits(uint32_t threads, uint32_t window) {
-  return (task_limits){.lanes = threads,
-                       .tasks = window,
-                       .edges = 65536,
-                       .regions = window > 4096 ? 4 * window : 16384,
-                       .blocks = window > 8192 ? 2 * window : 16384,
-                       .payload = window > 4096 ? (uint64_t)window * 1024 : 4 << 20,
-                       .heap = 256 << 20,
-                       .heap_unit = 1024};
+  task_limits limits = {.lanes = threads, .tasks = window, .edges = 65536, .heap = 256 << 20};
+  task_limits_complete(&limits);
+  return limits;
 }
 
 static task_policy policy_of(bench_way way) {
