@@ -350,6 +350,29 @@ glue.each_platform(function(platform)
       assert.is_true(chip:stats().window_high <= 8)
     end)
 
+    it("names the scope that can never end, for a full window and for a full heap", function()
+      local function failure(code, config)
+        local ok, err = pcall(run, explicit(code), config)
+        assert.is_false(ok)
+        assert.equal("scope_deadlock", err.code)
+        return { err.message, err.hint }
+      end
+      local hint = "; or end scopes earlier, so that their tasks start"
+      assert.same({ "p: task append: the window of 8 tasks is full, and scope 2, whose end would start 6 of them, is open",
+        "raise ring_task_window in config" .. hint }, failure([[
+        BATON_SCOPE(o) {
+          for (int i = 0; i < 2; i++) append(o, x, 1, NULL, 0);
+          BATON_SCOPE(o) for (int i = 0; i < 7; i++) append(o, x, 1, NULL, 0);
+        }]], { ring_task_window = 8 }))
+      assert.same({ "p: alloc of 16384 bytes: the heap of 65536 bytes is full, the largest free piece is 0, and scope 1, whose "
+        .. "end would give back 4 blocks of 65536 bytes, is open", "raise ring_heap in config" .. hint }, failure([[
+        BATON_SCOPE(o)
+          for (int i = 0; i < 5; i++)
+            baton_aiv(o, baton_kernel(o, "count"), BATON_ARGS(baton_output(baton_alloc(o, BATON_F32, BATON_SHAPE(4096)))), NULL);]],
+        { ring_heap = "64KiB" }))
+      assert.equal(1, run(explicit "append(o, x, 1, NULL, 0);", { ring_task_window = 8 }):get(1))
+    end)
+
     it("is cancelled with tasks that have not become visible", function()
       local x, y = tensor.zeros("f32", { 1 }), tensor.zeros("f32", { 1 })
       local run_ <close> = chip:submit(explicit [[
