@@ -213,6 +213,20 @@ glue.each_platform(function(platform) for _, runtime in ipairs(runtimes) do
       end):totable())
     end)
 
+    it("is the same in every call of a record", function()
+      local x = tensor.zeros("i32", { 12 })
+      local _, timing = run(x, function(g, all)
+        for i = 0, 2 do
+          g.record("meeting", function(part)
+            g.aiv("add_block", { part }, { blocks = 4 })
+            g.aiv("exchange", { part, 1 }, { blocks = 4, sync_start = true })
+          end, { all:slice(1, 4 * i + 1, 4) })
+        end
+      end)
+      assert.same({ 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4, 1 }, x:totable())
+      assert.is_true(timing.tasks >= 6)
+    end)
+
     it("may wait without starting together if its kernel is declared to", function()
       assert.equal(200, run(tensor.zeros("i32", { 1 }), function(g, x) g.aiv("relay_waiting", { x }, { blocks = 200 }) end):get(1))
     end)

@@ -131,6 +131,23 @@ for _, runtime in ipairs { "host_build_graph", "tensormap_and_ringbuffer" } do
         end
       end)
 
+      it("looks at what each call of a record is handed", function()
+        for _ = 1, 3 do
+          assert.same({ -1, 2, 2, -1 }, run(function(g, x, gate)
+            g.aiv("store", gate:slice(1, 2, 2), 1)
+            for i = 1, 4 do
+              g.record("gated", function(y, gates)
+                g.aiv("store", { y, 2 }, { predicate = { gates:slice(1, 1, 2), 1, "==", 1 }, blocks = 3 })
+              end, { x:slice(1, i, 1), gate:slice(1, i, 3) })
+            end
+          end))
+        end
+        assert.equal("options: record gated: task store: predicate: argument 1 is neither handed to the record nor made in it",
+          message("invalid_argument", function(g, x, gate)
+            g.record("gated", function(y) g.aiv("store", { y, 2 }, { predicate = { gate, 1, "==", 1 } }) end, { x })
+          end))
+      end)
+
       it("is for mixed tasks too", function()
         for value, want in pairs { [0] = -1, [1] = 6 } do
           assert.same({ want, want, -1, -1 }, run(function(g, x, gate)
