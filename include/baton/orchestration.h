@@ -110,7 +110,7 @@ typedef struct baton_task_options {
   uint32_t ndeps;
   const char *name; /* copied; NULL: the kernel's */
   /* Instances of the task, each on a core (a mixed task: a cluster) of its own while it runs; more than there are cores run
-  ** one after the other. For what depends on it it is one task, which fails if an instance does; 0: 1. */
+  ** one after the other, and instances that may wait begin in the order of their numbers. For what depends on it it is one task, which fails if an instance does; 0: 1. */
   uint32_t blocks;
   /* All instances are on their cores before the first one runs, and may wait for each other. */
   int sync_start;

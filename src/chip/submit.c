@@ -418,15 +418,23 @@ static int writes_operand(const submit *s, uint32_t count) {
 
 static uint32_t least_of(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
+static int may_wait(const submit *s) {
+  if (s->extra->together) return 1;
+  for (const chip_part *part = s->parts; part < s->parts + s->nparts; part++)
+    if (part->kernel->waits) return 1;
+  return 0;
+}
+
 /* How many shares the instances make: as many as there are lanes, if they are long enough. Each share looks at the
-** predicate. */
+** predicate. Instances that may wait are one share, so that they begin in the order of their numbers: whoever waits for
+** an earlier one does not keep a core from it. */
 static uint32_t count_shares(const submit *s, uint32_t kernel, uint32_t count) {
   const chip_engine *engine = s->self->engine;
   uint32_t kind = s->mixed ? CHIP_WHOLE : (uint32_t)s->parts[0].core;
   uint32_t cores = chip_cores_of_kind(&engine->executor.cores, kind);
   uint32_t shares = least_of(least_of(engine->sizes.lanes, cores), s->extra->blocks);
   uint32_t cost = task_engine_cost(engine->tasks, kernel);
-  if (s->extra->together || (cost && cost < SHARE_NS) || writes_operand(s, count)) return 1;
+  if (may_wait(s) || (cost && cost < SHARE_NS) || writes_operand(s, count)) return 1;
   return 2 * (shares + 2) > engine->sizes.window ? 1 : shares;
 }
 
