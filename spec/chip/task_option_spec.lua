@@ -74,6 +74,22 @@ for _, runtime in ipairs { "host_build_graph", "tensormap_and_ringbuffer" } do
         end
       end)
 
+      it("finds its element wherever the memory of a run lies", function()
+        local switch = program(function(g, x, gate) g.aiv("store", { x, 7 }, { predicate = { gate, 2, "==", 3 } }) end)
+        local views = {}
+        for value = 3, 4 do
+          local buffer = chip:malloc(1024)
+          views[value] = buffer:tensor("i32", { 16 })
+          chip:copy_to(buffer, tensor.full("i32", { 16 }, value))
+        end
+        for i = 1, 6 do
+          local x = tensor.full("i32", { 4 }, -1)
+          chip:run(switch, { x, views[3 + i % 2] })
+          assert.equal(i % 2 == 0 and 7 or -1, x:get(1))
+        end
+        if runtime == "host_build_graph" then assert.equal(1, chip:stats().graph_builds) end
+      end)
+
       it("compares elements of every integer type", function()
         for _, dtype in ipairs(integers) do
           local signed = dtype:sub(1, 1) == "i"
