@@ -38,6 +38,7 @@ typedef struct program {
 } program;
 
 static program current;
+static int explicit_edges; /* its orchestration lists them */
 static _Atomic uint32_t busy[CORES], clashes;
 
 static uint64_t mix(uint64_t hash, uint64_t value) {
@@ -178,12 +179,32 @@ static void run_reference(const program *p, int64_t rows[ROWS][WIDTH], int32_t g
   }
 }
 
-static void submit_task(baton_orch *o, const baton_args *args, uint32_t n) {
+/* True if the later of two tasks must wait for the earlier one. */
+static int depends(const task *later, const task *earlier) {
+  if (earlier->sets_gate || later->sets_gate)
+    return earlier->gate == later->gate && (earlier->sets_gate || earlier->predicated) &&
+           (later->sets_gate || later->predicated);
+  return earlier->to == later->to || earlier->to == later->from || earlier->from == later->to;
+}
+
+/* For programs with explicit edges: all that task `n` must wait for. */
+static uint32_t list_deps(uint32_t n, const baton_task *tasks, baton_task *deps) {
+  uint32_t count = 0;
+  for (uint32_t i = 0; i < n; i++)
+    if (depends(&current.tasks[n], &current.tasks[i])) deps[count++] = tasks[i];
+  return count;
+}
+
+static baton_task submit_task(baton_orch *o, const baton_args *args, uint32_t n, const baton_task *deps,
+                              uint32_t ndeps) {
   const task *t = &current.tasks[n];
   baton_view rows = baton_param(o, args, 0), gates = baton_param(o, args, 1), turns = baton_param(o, args, 2);
   const int64_t gate = t->gate;
   const baton_predicate predicate = {.tensor = gates, .index = &gate, .op = t->op, .value = t->value};
-  const baton_task_options options = {.blocks = t->blocks,
+  const baton_task_options order = {.deps = deps, .ndeps = ndeps};
+  const baton_task_options options = {.deps = deps,
+                                      .ndeps = ndeps,
+                                      .blocks = t->blocks,
                                       .sync_start = t->together,
                                       .predicate = t->predicated ? &predicate : NULL,
                                       .timing_slot = t->slot,
@@ -192,18 +213,20 @@ static void submit_task(baton_orch *o, const baton_args *args, uint32_t n) {
                             baton_inout(baton_select(rows, 0, t->to)), baton_u64(n), baton_i64(t->together),
                             baton_no_dep(baton_select(turns, 0, n))};
   if (t->sets_gate)
-    baton_aiv(o, SET_GATE, BATON_ARGS(baton_inout(baton_select(gates, 0, gate)), baton_i64(t->value)), NULL);
-  else if (t->shape == CLUSTER)
-    baton_mix(o, baton_lane_of(PART_MATRIX, list, 4), baton_lane_of(PART_VECTOR, list, 4),
-              baton_lane_of(PART_VECTOR, list, 4), &options);
-  else if (t->shape == MATRIX)
-    baton_aic(o, t->relays ? RELAY_MATRIX : CHANGE_MATRIX, list, t->relays ? 5 : 4, &options);
-  else
-    baton_aiv(o, t->relays ? RELAY_VECTOR : CHANGE_VECTOR, list, t->relays ? 5 : 4, &options);
+    return baton_aiv(o, SET_GATE, BATON_ARGS(baton_inout(baton_select(gates, 0, gate)), baton_i64(t->value)),
+                     &order);
+  if (t->shape == CLUSTER)
+    return baton_mix(o, baton_lane_of(PART_MATRIX, list, 4), baton_lane_of(PART_VECTOR, list, 4),
+                     baton_lane_of(PART_VECTOR, list, 4), &options);
+  if (t->shape == MATRIX)
+    return baton_aic(o, t->relays ? RELAY_MATRIX : CHANGE_MATRIX, list, t->relays ? 5 : 4, &options);
+  return baton_aiv(o, t->relays ? RELAY_VECTOR : CHANGE_VECTOR, list, t->relays ? 5 : 4, &options);
 }
 
 static void orchestrate(baton_orch *o, const baton_args *args) {
-  for (uint32_t n = 0; n < current.count; n++) submit_task(o, args, n);
+  baton_task tasks[MOST_TASKS], deps[MOST_TASKS];
+  for (uint32_t n = 0; n < current.count; n++)
+    tasks[n] = submit_task(o, args, n, deps, explicit_edges ? list_deps(n, tasks, deps) : 0);
 }
 
 /* --- Runs ------------------------------------------------------------------------------------------------------- */
@@ -240,23 +263,25 @@ static void run_once(baton_worker *chip, baton_program *built, const char *runti
   if (atomic_load(&clashes)) fail_msg("seed %llu: a core ran two kernels at once", (unsigned long long)seed);
 }
 
-/* Built on the device once, on the host and replayed a few times. */
-static void run_program(baton_worker *chip, uint64_t seed, uint32_t clusters) {
+/* Built on the device once, on the host and replayed a few times; with edges that are inferred, or listed. */
+static void run_program(baton_worker *chip, uint64_t seed, uint32_t clusters, int explicit) {
   static const baton_parameter params[] = {{.name = "rows", .direction = BATON_IN_OUT},
                                            {.name = "gates", .direction = BATON_IN_OUT},
                                            {.name = "turns", .direction = BATON_IN_OUT}};
   baton_program *built;
   baton_error err = {0};
   make_program(&current, seed, clusters);
+  explicit_edges = explicit;
   assert_int_equal(BATON_OK,
                    baton_program_create(&(baton_program_options){.name = "blocks",
                                                                  .params = params,
                                                                  .nparams = 3,
                                                                  .kernels = kernels,
                                                                  .nkernels = sizeof kernels / sizeof *kernels,
+                                                                 .explicit_edges = explicit,
                                                                  .orchestrate = orchestrate},
                                         &built, &err));
-  run_once(chip, built, "tensormap_and_ringbuffer", seed);
+  run_once(chip, built, explicit ? "aicpu_build_graph" : "tensormap_and_ringbuffer", seed);
   for (int i = 0; i < REPLAYS; i++) run_once(chip, built, "host_build_graph", seed);
   baton_program_close(built);
 }
@@ -277,7 +302,8 @@ static void random_programs_end_as_one_by_one(void **state) {
                                                                          .threads = threads[i / 2]},
                                                  &chip, &err));
     for (uint64_t seed = 1 + i; seed <= programs; seed += 8)
-      if (!only || strtoull(only, NULL, 10) == seed) run_program(chip, seed, platforms[i % 2].clusters);
+      if (!only || strtoull(only, NULL, 10) == seed)
+        run_program(chip, seed, platforms[i % 2].clusters, (int)(seed / 8 % 2));
     baton_worker_close(chip);
   }
 }
