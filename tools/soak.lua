@@ -51,9 +51,9 @@ local function soak(chip, runtime)
     end
     session:launch()
     session:finalize_round()
-    if round == rounds // 10 then before = resident_kib() end
+    if round == math.max(rounds // 10, 1) then before = resident_kib() end
   end
-  local grown = resident_kib() - (before or 0)
+  local grown = resident_kib() - before
   local want = ((rounds - 1) // every % 2 == 0 and 1 or 3) + 4
   assert(c:get(256) == want and x:get(256) == 5, "a wrong result")
   return grown

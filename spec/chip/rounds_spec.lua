@@ -16,8 +16,8 @@ local function sum_program()
 end
 
 -- The same, built by C code on the chip.
-local function c_program()
-  return baton.program { name = "csum", signature = programs.abc, kernels = programs.kernels, orchestration = { code = [[
+local function c_program(edges)
+  return baton.program { name = "csum", signature = programs.abc, kernels = programs.kernels, edges = edges, orchestration = { code = [[
     #include <baton/orchestration.h>
     BATON_ORCHESTRATION(csum) {
       baton_view a = baton_param(o, args, 0), b = baton_param(o, args, 1), c = baton_param(o, args, 2);
@@ -48,11 +48,14 @@ local function difference(before, after)
   return changed
 end
 
-local function conformance(platform, runtime)
+-- What holds for programs of every runtime. Returns what the specs have in hand: the worker, and a config.
+local function basics(platform, runtime, makers)
+  local hand = {}
   local chip, config
   before_each(function()
     chip = baton.worker { platform = platform }
     config = { runtime = runtime }
+    hand.chip, hand.config = chip, config
   end)
   after_each(function()
     chip:close()
@@ -61,7 +64,7 @@ local function conformance(platform, runtime)
     assert.equal(0, stats.committed_bytes)
   end)
 
-  for name, make in pairs { ["a Lua graph"] = sum_program, ["a C orchestration"] = c_program } do
+  for name, make in pairs(makers) do
     it(("of %s see what their inputs hold at init_round"):format(name), function()
       local a, b, c = full(0), full(1), full(-1)
       local rounds <close> = chip:rounds(make(), { a = a, b = b, c = c }, config)
@@ -88,6 +91,14 @@ local function conformance(platform, runtime)
       assert.same({ rounds = 10, runs = 10, tasks = 10, bytes_to_device = 10 * 64, bytes_from_device = 10 * 32 }, changed)
     end)
   end
+
+  return hand
+end
+
+local function conformance(platform, runtime)
+  local hand = basics(platform, runtime, { ["a Lua graph"] = sum_program, ["a C orchestration"] = c_program })
+  local chip, config
+  before_each(function() chip, config = hand.chip, hand.config end)
 
   it("take inout arguments up and back each time", function()
     local x = full(1)
@@ -515,6 +526,9 @@ glue.each_platform(function(platform)
   for _, runtime in ipairs(runtimes) do
     describe("rounds on " .. runtime, function() conformance(platform, runtime) end)
   end
+  describe("rounds on aicpu_build_graph", function()
+    basics(platform, "aicpu_build_graph", { ["a C orchestration"] = function() return c_program "explicit" end })
+  end)
 end)
 
 describe("rounds", function()

@@ -1,15 +1,9 @@
 /* The runtime that runs tasks while the orchestration submits them. A C orchestration is lane 0 of the launch: it plays
 ** the control processor. A graph must be called on the thread that submits the run; there it is the owner of the engine
 ** while lane 0 waits, and hands over when it has returned. */
-#include "base/clock.h"
 #include "base/futex.h"
+#include "chip/brief.h"
 #include "chip/runtime.h"
-
-enum {
-  BRIEF_ROUNDS = 4, /* in a row: then the next one is expected to be brief too */
-  MISJUDGED = 8,    /* times that this is doubled at most */
-  FORGIVEN = 64     /* brief rounds after which it is halved again */
-};
 
 static const char full_hint[] = "or end scopes earlier, so that memory comes back";
 
@@ -18,24 +12,9 @@ static int accepts(const baton_program *program) {
   return 1;
 }
 
-/* A round that takes less than to wake a thread is launched with one lane. */
-static void choose_lanes(baton_run *run) {
-  run->lanes = run->brief >= (uint32_t)BRIEF_ROUNDS << run->misjudged ? 1 : 0;
-}
-
-/* How long the round took but for waits. One that was taken for brief and is not makes that harder for the next ones. */
-static void learn(baton_run *run, int64_t nanoseconds) {
-  if (nanoseconds < BASE_LOOK) {
-    if (++run->brief % FORGIVEN == 0 && run->misjudged) run->misjudged--;
-    return;
-  }
-  run->brief = 0;
-  if (run->lanes == 1 && run->misjudged < MISJUDGED) run->misjudged++;
-}
-
 static baton_status prepare(baton_run *run, baton_error *err) {
   (void)err;
-  choose_lanes(run);
+  chip_brief_choose(run);
   task_engine_begin(run->engine->tasks, chip_program_is_explicit(run->program) ? TASK_EXPLICIT : 0);
   return BATON_OK;
 }
@@ -77,9 +56,7 @@ static void execute(baton_run *run, uint32_t lane) {
     (void)chip_runtime_orchestrate(run, full_hint, &failure);
     baton_error_clear(&failure);
   }
-  int64_t begin = base_now();
-  (void)task_engine_finish(run->engine->tasks);
-  learn(run, run->building + base_now() - begin);
+  chip_brief_finish(run);
 }
 
 const chip_runtime chip_tensormap_and_ringbuffer = {.name = "tensormap_and_ringbuffer",
