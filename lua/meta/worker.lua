@@ -161,7 +161,7 @@ function worker:setup_arena(sizes) end
 ---@field rounds integer
 ---@field tasks integer
 ---@field edges integer
----@field window_high integer tasks in flight
+---@field window_high integer tasks in flight, of a graph all: a `ring_task_window` of so many would do; so it is with the next two
 ---@field heap_high integer bytes of intermediates
 ---@field dep_pool_high integer edges
 ---@field children_started integer

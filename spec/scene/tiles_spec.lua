@@ -5,6 +5,7 @@ local tensor = require "baton.tensor"
 
 glue.scene "scenes/alternating_matmul_add.lua"
 glue.scene "scenes/bgemm.lua"
+glue.scene "scenes/bgemm_explicit.lua"
 
 describe("scenes/alternating_matmul_add.lua", function()
   local scene = scenes.load "scenes/alternating_matmul_add.lua"

@@ -139,6 +139,7 @@ task_graph *task_graph_capture(task_engine *engine, void *memory, void *context,
   graph->counted_tasks = engine->tasks;
   graph->counted_edges = engine->edges;
   graph->heap_high = engine->scopes.heap.high;
+  graph->edges_high = window->edge_heap.high;
   drop_tasks(engine);
   return graph;
 }
@@ -155,8 +156,16 @@ static void begin_queued(task_graph *graph, task_engine *engine) {
     if (!graph->nodes[i].fan_in) task_lane_push(engine, &engine->lanes[0], i);
 }
 
+/* What the graph took when it was built, which is what a user has to give it. */
+static void count_building(const task_graph *graph, task_engine *engine) {
+  engine->window.high = graph->count;
+  engine->window.edge_heap.high = graph->edges_high;
+  engine->scopes.heap.high = graph->heap_high;
+}
+
 void task_graph_begin(task_graph *graph, task_engine *engine) {
-  task_engine_begin(engine, 1);
+  task_engine_begin(engine, TASK_HELD);
+  count_building(graph, engine);
   engine->graph = graph;
   engine->tasks = graph->counted_tasks;
   engine->edges = graph->counted_edges;

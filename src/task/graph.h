@@ -23,6 +23,7 @@ typedef struct task_graph {
   uint32_t ranked;                       /* some nodes have a priority, which lists would not heed */
   uint64_t counted_tasks, counted_edges; /* without the parts of tasks */
   uint64_t heap_high;                    /* bytes of heap that its intermediates need, from offset 0 */
+  uint64_t edges_high;                   /* of the pool, while it was built */
   task_node *nodes;                      /* count + 1: the last one ends the consumers of the one before */
   uint32_t *consumers;
   char *payloads;
