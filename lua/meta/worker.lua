@@ -170,7 +170,7 @@ function worker:setup_arena(sizes) end
 ---@return baton.stats
 function worker:stats() end
 
----Who runs what: runs in flight, buffers, memory. Plain text for people; its form may change. Returned, or written to a
+---Who runs what: runs in flight, what their lanes have begun last, buffers, memory. Plain text for people; its form may change. Returned, or written to a
 ---file.
 ---@param path? string
 ---@return string|nil

@@ -1,6 +1,7 @@
 local baton = require "baton"
 local glue = require "baton.busted"
 local tensor = require "baton.tensor"
+local gated = require "spec.support.gate"
 local raises = glue.raises
 
 local code = [[
@@ -229,6 +230,25 @@ for _, runtime in ipairs { "host_build_graph", "tensormap_and_ringbuffer" } do
           g.dummy({ x }, { priority = 100 })
           g.aiv("rest", { x, 1 }, { priority = -100 })
         end))
+      end)
+    end)
+
+    describe("a name", function()
+      it("tells in the dump what a lane has begun", function()
+        local held = baton.program {
+          name = "held", signature = { { "x", "inout", "f32" } }, kernels = { hold = gated.hold },
+          graph = function(g, x) g.aiv("hold", { x }, { name = "tail" }) end,
+        }
+        gated.close()
+        local held_run <close> = chip:submit(held, { tensor.zeros("f32", { 1 }) }, gated.config)
+        local last = os.time() + gated.seconds
+        while not chip:dump():find("\n    lane %d+: began tail last, %d+ tasks and instances have not ended\n") do
+          assert(os.time() < last, chip:dump())
+        end
+        gated.open()
+        held_run:wait()
+        assert.is_nil(chip:dump():find("tail", 1, true))
+        gated.gone()
       end)
     end)
 

@@ -50,12 +50,24 @@ static const char *state_of(const baton_run *run) {
   return atomic_load_explicit(&run->started, memory_order_relaxed) ? "running" : "waiting";
 }
 
+/* worker->lock is held: the engine is the run's. */
+static void add_lanes(chip_text *text, const baton_run *run) {
+  char name[CHIP_NAME_SHOWN];
+  uint64_t open;
+  for (uint32_t i = 0; run->engine && i < run->engine->sizes.lanes; i++)
+    if (chip_executor_look(&run->engine->executor, i, name, &open))
+      chip_text_add(text, "    lane %u: began %s last, %llu tasks and instances have not ended\n", i, name,
+                    (number)open);
+}
+
 /* The latest first; worker->lock is held. */
 static void add_runs(chip_text *text, const baton_run *run) {
-  for (; run; run = run->next)
+  for (; run; run = run->next) {
     chip_text_add(text, "  run %llu: %s on %s, %s, launched %.3f ms ago\n", (number)run->number,
                   baton_program_name(run->program), run->runtime->name, state_of(run),
                   (double)(base_now() - run->launched) / 1e6);
+    add_lanes(text, run);
+  }
 }
 
 static void add_buffers(chip_text *text, const baton_buffer *buffer) {

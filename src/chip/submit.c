@@ -471,7 +471,7 @@ static baton_status submit_predicated(submit *s, const baton_task_options *optio
 static baton_status submit_any(submit *s, const baton_task_options *options, baton_task *out) {
   const chip_kernel *kernel = s->parts[0].kernel;
   uint32_t kind = s->mixed ? CHIP_WHOLE : (uint32_t)s->parts[0].core;
-  int has_extra = s->mixed || chip_options_extra(options);
+  int has_extra = s->mixed || (kernel && options->name) || chip_options_extra(options);
   chip_extra extra;
   s->name = options->name ? options->name : kernel ? kernel->name : "dummy";
   if (!has_extra && !options->priority) return submit_parts(s, options, out);

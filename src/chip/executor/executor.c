@@ -156,20 +156,38 @@ const chip_pulse *chip_executor_orchestrates(chip_executor *executor) {
   return control;
 }
 
+static int run_kernel(chip_executor *executor, chip_lane *lane, const task_call *task) {
+  const chip_payload *payload = task->payload;
+  /* relaxed: kernels live as long as the run */
+  atomic_store_explicit(&lane->kernel, payload->kernel, memory_order_relaxed);
+  if (payload->kernel->waits || !chip_lease_ready(&executor->cores, &lane->lease))
+    return chip_waiting_begin(executor, lane, task);
+  return run_plain(executor, lane, payload);
+}
+
 int chip_executor_run(chip_executor *executor, const task_call *task) {
   const chip_payload *payload = task->payload;
   chip_lane *lane = &executor->lanes[task->lane];
-  int failed;
   enter_lane(lane);
   chip_pulse_begin(&lane->pulse);
-  if (payload->extra)
-    failed = chip_extra_run(executor, lane, task);
-  else if (payload->kernel->waits || !chip_lease_ready(&executor->cores, &lane->lease))
-    failed = chip_waiting_begin(executor, lane, task);
-  else
-    failed = run_plain(executor, lane, payload);
+  int failed = payload->extra ? chip_extra_run(executor, lane, task) : run_kernel(executor, lane, task);
   if (failed != TASK_CALL_WAITS) chip_pulse_end(&lane->pulse);
   return failed;
+}
+
+int chip_executor_look(chip_executor *executor, uint32_t number, char name[CHIP_NAME_SHOWN], uint64_t *open) {
+  chip_lane *lane = &executor->lanes[number];
+  const chip_kernel *kernel = atomic_load_explicit(&lane->kernel, memory_order_relaxed);
+  uint64_t ended = atomic_load_explicit(&lane->pulse.ended, memory_order_relaxed);
+  *open = atomic_load_explicit(&lane->pulse.begun, memory_order_relaxed) - ended;
+  if (kernel) {
+    snprintf(name, CHIP_NAME_SHOWN, "%s", kernel->name);
+  } else {
+    pthread_mutex_lock(&lane->name_lock);
+    memcpy(name, lane->name, CHIP_NAME_SHOWN);
+    pthread_mutex_unlock(&lane->name_lock);
+  }
+  return *open != 0;
 }
 
 void chip_executor_idle(chip_executor *executor, uint32_t lane) {
@@ -184,7 +202,10 @@ baton_status chip_executor_open(chip_executor *executor, const task_engine *task
   *executor = (chip_executor){.tasks = tasks, .count = lanes};
   executor->lanes = base_calloc(lanes, sizeof *executor->lanes);
   if (!executor->lanes) return base_out_of_memory(err, "the lanes of an engine");
-  for (uint32_t i = 0; i < lanes; i++) executor->lanes[i].last = &executor->lanes[i].waiting;
+  for (uint32_t i = 0; i < lanes; i++) {
+    executor->lanes[i].last = &executor->lanes[i].waiting;
+    pthread_mutex_init(&executor->lanes[i].name_lock, NULL);
+  }
   chip_cores_open(&executor->cores, platform, lanes);
   chip_guard_install();
   return BATON_OK;
@@ -192,7 +213,10 @@ baton_status chip_executor_open(chip_executor *executor, const task_engine *task
 
 void chip_executor_close(chip_executor *executor) {
   if (!executor->lanes) return;
-  for (uint32_t i = 0; i < executor->count; i++) chip_waiting_close(&executor->lanes[i]);
+  for (uint32_t i = 0; i < executor->count; i++) {
+    chip_waiting_close(&executor->lanes[i]);
+    pthread_mutex_destroy(&executor->lanes[i].name_lock);
+  }
   chip_cores_close(&executor->cores);
   base_free(executor->lanes);
 }
@@ -201,6 +225,7 @@ void chip_executor_begin(chip_executor *executor, const chip_failures *failures)
   for (uint32_t i = 0; i < executor->count; i++) {
     chip_executor_idle(executor, i);
     executor->lanes[i].timed = 0;
+    atomic_store_explicit(&executor->lanes[i].kernel, NULL, memory_order_relaxed);
   }
   executor->failures = *failures;
   atomic_store_explicit(&executor->expired, 0, memory_order_relaxed);

@@ -26,15 +26,20 @@ typedef struct chip_slot {
   int64_t begin, end;
 } chip_slot;
 
+enum { CHIP_NAME_SHOWN = 64 }; /* bytes of the name of a task that others may look at */
+
 /* What belongs to one lane. */
 typedef struct chip_lane {
   chip_pulse pulse;
   chip_lease lease;
-  struct chip_group *waiting, **last,
-      *spare;                   /* tasks that have begun and not ended, and where the next one is
-                                              ** appended; for the next ones */
-  struct chip_instance *fibers; /* for the next instances */
-  uint32_t timed;               /* timing slots of this run that are in use, a bit for each */
+  struct chip_group *waiting,
+      **last;                   /* tasks that have begun and not ended; where the next one is appended */
+  struct chip_group *spare;     /* for the next ones … */
+  struct chip_instance *fibers; /* … and their instances */
+  _Atomic(const chip_kernel *) kernel; /* that it called last in this run; NULL: see … */
+  pthread_mutex_t name_lock;           /* guards … */
+  char name[CHIP_NAME_SHOWN];          /* … the task that it began last, of those with a chip_extra */
+  uint32_t timed;                      /* timing slots of this run that are in use, a bit for each */
   chip_slot slots[BATON_TIMING_SLOTS];
   char apart[BASE_CACHE_LINE]; /* from the next lane */
 } chip_lane;
@@ -61,6 +66,10 @@ void chip_executor_close(chip_executor *executor);
 
 /* Before a run. */
 void chip_executor_begin(chip_executor *executor, const chip_failures *failures);
+
+/* What a lane has begun last in this run, into `name`, and how many tasks and instances it has begun and not ended. False:
+** all have ended. Any thread, while the run has not ended. */
+int chip_executor_look(chip_executor *executor, uint32_t lane, char name[CHIP_NAME_SHOWN], uint64_t *open);
 
 /* After the last lane: the timing slots that tasks have used, and how long each took, in us. */
 uint32_t chip_executor_times(const chip_executor *executor, double slots[BATON_TIMING_SLOTS]);

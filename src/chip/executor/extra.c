@@ -2,7 +2,7 @@
 #include "chip/executor/extra.h"
 #include "base/clock.h"
 #include "chip/executor/call.h"
-#include <string.h>
+#include <stdio.h>
 
 /* --- Predicates ------------------------------------------------------------------------------------------------- */
 
@@ -140,11 +140,20 @@ static int run_once(chip_executor *executor, chip_lane *lane, const task_call *t
   return run_instance(executor, lane, payload, 0, place);
 }
 
+/* For who looks at the lane. */
+static void show_name(chip_lane *lane, const char *name) {
+  pthread_mutex_lock(&lane->name_lock);
+  snprintf(lane->name, sizeof lane->name, "%s", name);
+  pthread_mutex_unlock(&lane->name_lock);
+  atomic_store_explicit(&lane->kernel, NULL, memory_order_relaxed);
+}
+
 int chip_extra_run(chip_executor *executor, chip_lane *lane, const task_call *task) {
   const chip_payload *payload = task->payload;
   const chip_extra *extra = chip_extra_of(payload);
   uint32_t kind = extra->mixed ? CHIP_WHOLE : (uint32_t)payload->kernel->core;
   if (extra->predicated && !holds(payload, extra)) return TASK_CALL_OK;
+  show_name(lane, payload->name);
   begin_time(lane, extra);
   if (may_wait(payload, extra)) return chip_waiting_begin(executor, lane, task);
   int failed =

@@ -1,5 +1,5 @@
 /* chip/executor/extra.h - what some tasks are besides one call of one kernel: kernels on a whole cluster, several instances,
-** a condition, a time to be taken. It lies in the payload; a task without any of this has none and pays for none. */
+** a name, a condition, a time to be taken. It lies in the payload; a task without any of this has none and pays for none. */
 #ifndef CHIP_EXTRA_H
 #define CHIP_EXTRA_H
 
