@@ -3,6 +3,16 @@ local scenes = require "baton.busted"
 scenes.scene "scenes/vector_example.lua"
 scenes.scene "scenes/matmul.lua"
 
+describe("scenes/vector_example.lua", function()
+  it("is five tasks and the six edges that their tensors give", function()
+    local baton = require "baton"
+    local scene = require("baton.scene").load "scenes/vector_example.lua"
+    local chip <close> = baton.worker { platform = "a2a3sim", runtime = "host_build_graph" }
+    assert.equal(5, chip:run(scene.program, scene.args(scene.cases[1].params)).tasks)
+    assert.equal(6, chip:stats().edges)
+  end)
+end)
+
 describe("scenes/matmul.lua", function()
   local baton = require "baton"
   local command = require "spec.support.command"

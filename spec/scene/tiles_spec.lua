@@ -23,6 +23,12 @@ describe("scenes/bgemm.lua", function()
   local params = scene:case("bgemm64").params
   local config = { ring_heap = "64KiB" } -- four products of 32
 
+  it("has an edge from each product to its sum, and from each sum to the next of its group", function()
+    local chip <close> = baton.worker { platform = "a2a3sim", runtime = "host_build_graph" }
+    assert.equal(2 * params.g * params.k, chip:run(scene.program, scene.args(params, 7)).tasks)
+    assert.equal(params.g * (params.k + params.k - 1), chip:stats().edges)
+  end)
+
   it("gives the memory of a product back when it has been added", function()
     local chip <close> = baton.worker { platform = "a2a3sim", runtime = "tensormap_and_ringbuffer" }
     local args = scene.args(params, 7)
