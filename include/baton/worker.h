@@ -96,7 +96,8 @@ BATON_MUST_CHECK baton_status baton_worker_open(const baton_worker_options *opti
                                                 baton_error *err);
 
 /* Cancels unfinished runs, frees the buffers, drains, closes the device; the status says what failed on
-** the way. The object stays: it, its runs and its buffers then answer `closed`. Other threads may be
+** the way. Streams that the device does not give back stay for the next call, which tries once more and then closes the
+** device whatever happens. The object stays: it, its runs and its buffers then answer `closed`. Other threads may be
 ** inside calls of the worker: those end first. May be repeated. Inside an orchestration of the same
 ** worker: `state`. Any thread. */
 baton_status baton_worker_shutdown(baton_worker *worker, baton_error *err);

@@ -88,8 +88,9 @@ function worker:submit(program, arguments, config) end
 ---@return baton.rounds
 function worker:rounds(program, arguments, config) end
 
----Ends rounds, cancels unfinished runs, frees the buffers, drains, and closes the device. Raises what failed while draining. Closing
----twice is legal. Runs, buffers and handles then raise `closed`; `stats` and `dump` go on.
+---Ends rounds, cancels unfinished runs, frees the buffers, drains, and closes the device. Raises what failed on the way; streams
+---that the device does not give back stay for a second call, which tries once more. Closing twice is legal. Runs, buffers and
+---handles then raise `closed`; `stats` and `dump` go on.
 function worker:close() end
 
 ---Makes a worker ready again that is lost: a kernel crashed or hung and was left by force. Unfinished runs end first; buffers

@@ -761,6 +761,36 @@ static void a_fault_while_closing_frees_all_the_same(void **state) {
     }
 }
 
+static void a_stream_stays_until_it_is_destroyed(void **state) {
+  (void)state;
+  for (uint64_t nth = 1; nth <= DEVICE_STREAM_COUNT; nth++) {
+    baton_error err = {0};
+    device *dev = open_faulty(DEVICE_CALL_STREAM_DESTROY, nth, 0);
+    char message[64];
+    snprintf(message, sizeof message, "injected fault: call %d of stream_destroy fails", (int)nth);
+    assert_failed(device_shutdown(dev, INT64_MAX, &err), &err, BATON_IO_ERROR, message);
+    assert_int_equal(device_streams_left(dev), 1);
+    assert_int_equal(device_statistics(dev).streams_destroyed, DEVICE_STREAM_COUNT - 1);
+    assert_int_equal(device_shutdown(dev, INT64_MAX, &err), BATON_OK);
+    assert_int_equal(device_streams_left(dev), 0);
+    close_device(dev);
+  }
+}
+
+static void a_second_shutdown_waits_for_nothing(void **state) {
+  (void)state;
+  static hanging launch;
+  device *dev = open_faulty(DEVICE_CALL_STREAM_DESTROY, 1, 1);
+  hang_on(&launch, dev);
+  assert_int_equal(device_shutdown(dev, 0, NULL), BATON_STREAM_TIMEOUT);
+  assert_int_equal(device_shutdown(dev, INT64_MAX, NULL), BATON_IO_ERROR);
+  assert_int_equal(device_streams_left(dev), DEVICE_STREAM_COUNT);
+  device_stats last;
+  assert_int_equal(device_close(dev, INT64_MAX, &last, NULL), BATON_IO_ERROR);
+  assert_int_equal(last.streams_destroyed, DEVICE_STREAM_COUNT);
+  hang_release(&launch);
+}
+
 static void faults_that_make_no_sense_are_refused(void **state) {
   (void)state;
   baton_error err = {0};
@@ -883,6 +913,8 @@ int main(void) {
       cmocka_unit_test(the_nth_call_fails),
       cmocka_unit_test(a_fault_while_opening_leaves_nothing_behind),
       cmocka_unit_test(a_fault_while_closing_frees_all_the_same),
+      cmocka_unit_test(a_stream_stays_until_it_is_destroyed),
+      cmocka_unit_test(a_second_shutdown_waits_for_nothing),
       cmocka_unit_test(faults_that_make_no_sense_are_refused),
       cmocka_unit_test(an_arena_is_committed_once),
       cmocka_unit_test(an_arena_grows_and_keeps_its_larger_regions),

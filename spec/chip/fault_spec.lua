@@ -34,6 +34,7 @@ local function cycle(scene, case, platform, runtime, fault)
     assert.is_true(not outcome or outcome.ok)
   end
   step(chip.close, chip)
+  if fault.call == "stream_destroy" and fault.forever then step(chip.close, chip) end -- tries again
   chip:close()
   assert.equal("closed", chip.state)
   local stats = chip:stats()
@@ -67,6 +68,51 @@ glue.each_platform(function(platform)
         end
       end
     end
+
+    it("at a stream keeps it for a second close, which tries again", function()
+      for nth = 1, 2 do
+        local chip = baton.worker { platform = platform, fault = { call = "stream_destroy", nth = nth } }
+        assert.equal(("injected fault: call %d of stream_destroy fails"):format(nth), raises("io_error", chip.close, chip))
+        assert.same({ "closed", 2, 1 }, { chip.state, chip:stats().streams_created, chip:stats().streams_destroyed })
+        chip:close()
+        assert.equal(2, chip:stats().streams_destroyed)
+      end
+    end)
+
+    it("at a stream that comes again is reported again, and then the device is given up", function()
+      local chip = baton.worker { platform = platform, fault = { call = "stream_destroy", forever = true } }
+      assert.equal("injected fault: call 1 of stream_destroy fails", raises("io_error", chip.close, chip))
+      assert.equal(0, chip:stats().streams_destroyed)
+      assert.equal("injected fault: call 3 of stream_destroy fails", raises("io_error", chip.close, chip))
+      chip:close()
+      assert.equal(2, chip:stats().streams_destroyed)
+      baton.worker({ platform = platform }):close()
+    end)
+
+    it("at a stream of a worker that nobody closed is logged, and nothing stays", function()
+      local command = require "spec.support.command"
+      local function collected(forever)
+        return command.run { "-e", ([[
+          local baton = require "baton"
+          local chip = baton.worker { platform = "%s", fault = { call = "stream_destroy", forever = %s } }
+          chip = nil
+          collectgarbage()
+          baton.worker({ platform = "%s" }):close()]]):format(platform, forever, platform) }
+      end
+      local first = "baton: error: closing a worker: injected fault: call 1 of stream_destroy fails (io_error)\n"
+      local again = "baton: error: closing a worker again: injected fault: call 3 of stream_destroy fails (io_error)\n"
+      assert.same({ status = 0, out = "", err = first }, collected(false))
+      assert.same({ status = 0, out = "", err = first .. again }, collected(true))
+    end)
+
+    it("while draining is reported once, and nothing is left for a second close", function()
+      for nth = 1, 2 do
+        local chip = baton.worker { platform = platform, fault = { call = "sync", nth = nth } }
+        assert.equal(("injected fault: call %d of sync fails"):format(nth), raises("io_error", chip.close, chip))
+        assert.equal(2, chip:stats().streams_destroyed)
+        chip:close()
+      end
+    end)
 
     it("changes no output of the run that it hits", function()
       local tensor = require "baton.tensor"

@@ -285,16 +285,28 @@ static int await_calls(baton_worker *worker, int64_t deadline) {
   return empty;
 }
 
-/* Nobody is inside, nothing is submitted any more: what belongs to the device goes, newest first, then the
-** device. */
-static baton_status close_device(baton_worker *worker, baton_error *err) {
-  device_stats last;
+/* Nobody is inside, nothing is submitted any more: what belongs to the device goes, newest first, then its
+** streams. */
+static baton_status end_device(baton_worker *worker, baton_error *err) {
   baton_status status = device_sync(worker->dev, DEVICE_STREAM_CORES, base_deadline(CLOSE_SECONDS), err);
   baton_status ending = chip_rounds_close(worker, status == BATON_OK ? err : NULL);
   if (status == BATON_OK) status = ending;
   (void)chip_worker_reclaim(worker);
-  baton_status closing =
-      device_close(worker->dev, base_deadline(CLOSE_SECONDS), &last, status == BATON_OK ? err : NULL);
+  ending = device_shutdown(worker->dev, base_deadline(CLOSE_SECONDS), status == BATON_OK ? err : NULL);
+  return status != BATON_OK ? status : ending;
+}
+
+/* A device whose streams could not all be destroyed stays for the next call, which tries once more; then it is closed
+** whatever happens. */
+static baton_status close_device(baton_worker *worker, baton_error *err) {
+  device_stats last;
+  baton_status status =
+      worker->ending ? device_shutdown(worker->dev, INT64_MAX, err) : end_device(worker, err);
+  if (device_streams_left(worker->dev) && !worker->ending) {
+    worker->ending = 1;
+    return status;
+  }
+  baton_status closing = device_close(worker->dev, INT64_MAX, &last, status == BATON_OK ? err : NULL);
   pthread_mutex_lock(&worker->lock);
   worker->dev = NULL;
   worker->at_end = last;
@@ -342,6 +354,8 @@ void baton_worker_close(baton_worker *worker) {
   baton_error err = {0};
   if (!worker) return;
   if (baton_worker_shutdown(worker, &err) != BATON_OK) base_log_error(&err, "closing a worker");
+  if (worker->dev && worker->ending && baton_worker_shutdown(worker, &err) != BATON_OK)
+    base_log_error(&err, "closing a worker again");
   baton_error_clear(&err);
   if (!worker->dev)
     chip_worker_release(worker); /* otherwise a call is still inside: the object stays in place */

@@ -21,7 +21,8 @@ struct baton_worker {
   uint32_t cpus; /* of this process, when the worker was opened */
   baton_config config;
   char *runtime;                /* config.runtime points here */
-  pthread_mutex_t closing_lock; /* one shutdown at a time */
+  pthread_mutex_t closing_lock; /* one shutdown at a time; guards the next one */
+  int ending;                   /* a shutdown has left streams that could not be destroyed */
   pthread_mutex_t
       rounds_lock;       /* guards the end of rounds, and their list, which changes under the next lock too */
   baton_rounds *rounds;  /* that are not closed, the latest first */

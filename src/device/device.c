@@ -109,8 +109,7 @@ baton_status device_open(const device_options *options, device **out, baton_erro
   status = open_parts(dev, options, err);
   if (status != BATON_OK) {
     device_blame(dev->id, status, err);
-    device_streams_close(dev, 0, NULL);
-    device_destroy(dev);
+    (void)device_close(dev, 0, NULL, NULL);
     return status;
   }
   *out = dev;
@@ -119,7 +118,11 @@ baton_status device_open(const device_options *options, device **out, baton_erro
 
 baton_status device_close(device *dev, int64_t deadline, device_stats *last, baton_error *err) {
   if (!dev) return BATON_OK;
-  baton_status status = device_streams_close(dev, deadline, err);
+  baton_status status = device_shutdown(dev, deadline, err);
+  if (device_streams_left(dev)) {
+    device_fault_remove(dev);
+    (void)device_shutdown(dev, deadline, NULL);
+  }
   if (!dev->abandoned) device_arena_release(dev);
   if (last) *last = device_statistics(dev);
   device_destroy(dev);

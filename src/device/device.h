@@ -117,10 +117,16 @@ const char *device_call_name(device_call call);
 BATON_MUST_CHECK baton_status device_open(const device_options *options, device **out, baton_error *err);
 
 /* Waits until `deadline` (base_now's clock; INT64_MAX: none) for each stream that is in order, cancels
-** what did not begin, and frees everything, whatever failed; the status says what did. A launch that does
-** not end keeps its threads, its launch object, the memory of the device and the claim on it in place until it
-** ends or the process does. Nobody may use the device meanwhile but launches that run. *last gets the statistics of
-** the end; it may be NULL. A NULL device is ignored. */
+** what did not begin, and destroys the streams; the status says what failed. A stream that could not be destroyed stays, and
+** the next call tries again, without waiting. Nobody may use the device meanwhile but launches that run, and afterwards only
+** device_streams_left, device_close and device_statistics. */
+baton_status device_shutdown(device *dev, int64_t deadline, baton_error *err);
+uint32_t device_streams_left(const device *dev);
+
+/* Shuts down, if that was not done, with a second try for what could not be destroyed, and frees everything, whatever failed;
+** the status says what did. A launch that does not end keeps its threads, its launch object, the memory of the device and the
+** claim on it in place until it ends or the process does. *last gets the statistics of the end; it may be NULL. A NULL device
+** is ignored. */
 baton_status device_close(device *dev, int64_t deadline, device_stats *last, baton_error *err);
 
 const device_platform *device_platform_of(const device *dev);

@@ -26,7 +26,7 @@ typedef struct device_driver {
   ** is left behind. */
   baton_status (*open)(const device_platform *platform, const device_options *options, device **out,
                        baton_error *err);
-  /* After all streams were destroyed. Frees the device and all its memory, live allocations included; what an
+  /* Frees the device and all its memory, live allocations included, and streams that could not be destroyed; what an
   ** abandoned stream may still use it leaves in place. */
   void (*close)(device *dev);
 
@@ -42,8 +42,8 @@ typedef struct device_driver {
   void *(*translate)(device *dev, uint64_t address);
 
   baton_status (*stream_create)(device *dev, const char *name, device_stream **out, baton_error *err);
-  /* Frees the stream, whatever it returns. What has not begun is told `cancelled`; what runs (the stream
-  ** was out of order, or close had no more time) is abandoned: it is counted in `abandoned` of the device,
+  /* Frees the stream, or fails and leaves it as it is. What has not begun is told `cancelled`; what runs (the
+  ** stream was out of order, or close had no more time) is abandoned: it is counted in `abandoned` of the device,
   ** not waited for, and what it uses stays in place. */
   baton_status (*stream_destroy)(device *dev, device_stream *stream, baton_error *err);
   /* Waits until the stream is empty. `stream_timeout` when the deadline has passed: streams.c writes its
@@ -72,9 +72,10 @@ struct device {
   device_fault fault;
   _Atomic uint64_t fault_calls; /* of the kind that fails */
   device_region regions[DEVICE_REGION_COUNT];
-  device_stream *streams[DEVICE_STREAM_COUNT];
-  pthread_mutex_t lock; /* guards what follows; never held while a driver is called */
-  device_ranges ranges; /* the live allocations */
+  device_stream *streams[DEVICE_STREAM_COUNT]; /* NULL: not there yet, or not any more */
+  int drained;                                 /* a shutdown has waited for the streams */
+  pthread_mutex_t lock;                        /* guards what follows; never held while a driver is called */
+  device_ranges ranges;                        /* the live allocations */
   device_stats stats;
   device_stream_state states[DEVICE_STREAM_COUNT]; /* a stream that left OK never comes back */
 };
@@ -84,6 +85,9 @@ extern const device_driver device_driver_sim;
 /* fault.c: puts the fault driver in front of the device's own. */
 baton_status device_fault_install(device *dev, const device_fault *fault, baton_error *err);
 
+/* fault.c: from now on nothing fails any more. */
+void device_fault_remove(device *dev);
+
 /* arena.c: frees the regions. */
 void device_arena_release(device *dev);
 
@@ -92,7 +96,4 @@ baton_status device_blame(uint32_t id, baton_status status, baton_error *err);
 
 /* streams.c: creates the streams; after a failure those that there are can be destroyed. */
 baton_status device_streams_open(device *dev, baton_error *err);
-/* Drains what is in order, destroys all; the first failure is in `err`. */
-baton_status device_streams_close(device *dev, int64_t deadline, baton_error *err);
-
 #endif

@@ -61,10 +61,9 @@ static baton_status fault_stream_create(device *dev, const char *name, device_st
   return dev->behind->stream_create(dev, name, out, err);
 }
 
-/* The stream is gone all the same, as the table demands. */
 static baton_status fault_stream_destroy(device *dev, device_stream *stream, baton_error *err) {
-  BATON_TRY(dev->behind->stream_destroy(dev, stream, err));
-  return count_call(dev, DEVICE_CALL_STREAM_DESTROY, BATON_IO_ERROR, err);
+  BATON_TRY(count_call(dev, DEVICE_CALL_STREAM_DESTROY, BATON_IO_ERROR, err));
+  return dev->behind->stream_destroy(dev, stream, err);
 }
 
 /* It does wait before it fails: what the device runs is over, so that a test can count what is left. */
@@ -107,4 +106,8 @@ baton_status device_fault_install(device *dev, const device_fault *fault, baton_
   dev->behind = dev->driver;
   dev->driver = &fault_driver;
   return BATON_OK;
+}
+
+void device_fault_remove(device *dev) {
+  if (dev->behind) dev->driver = dev->behind;
 }

@@ -69,7 +69,7 @@ static void count_destroyed(device *dev) {
   pthread_mutex_unlock(&dev->lock);
 }
 
-baton_status device_streams_close(device *dev, int64_t deadline, baton_error *err) {
+static baton_status drain(device *dev, int64_t deadline, baton_error *err) {
   baton_status first = BATON_OK;
   for (int name = 0; name < DEVICE_STREAM_COUNT; name++) {
     if (!dev->streams[name]) continue;
@@ -77,12 +77,28 @@ baton_status device_streams_close(device *dev, int64_t deadline, baton_error *er
         device_sync(dev, (device_stream_name)name, deadline, first == BATON_OK ? err : NULL);
     if (first == BATON_OK) first = status;
   }
+  return first;
+}
+
+baton_status device_shutdown(device *dev, int64_t deadline, baton_error *err) {
+  baton_status first = dev->drained ? BATON_OK : drain(dev, deadline, err);
+  dev->drained = 1;
   for (int name = 0; name < DEVICE_STREAM_COUNT; name++) {
     if (!dev->streams[name]) continue;
     baton_status status =
         dev->driver->stream_destroy(dev, dev->streams[name], first == BATON_OK ? err : NULL);
-    if (first == BATON_OK) first = device_blame(dev->id, status, err);
-    count_destroyed(dev);
+    if (status == BATON_OK) {
+      dev->streams[name] = NULL;
+      count_destroyed(dev);
+    } else if (first == BATON_OK) {
+      first = device_blame(dev->id, status, err);
+    }
   }
   return first;
+}
+
+uint32_t device_streams_left(const device *dev) {
+  uint32_t left = 0;
+  for (int name = 0; name < DEVICE_STREAM_COUNT; name++) left += dev->streams[name] != NULL;
+  return left;
 }
