@@ -67,6 +67,7 @@ static void set_thresholds(task_engine *engine) {
   engine->stays = engine->policy == TASK_OFFERED && !alone ? 0
                   : engine->policy == TASK_QUEUED || alone ? UINT32_MAX
                                                            : TASK_SHORT_NS - 1;
+  engine->queues = !engine->by_scope && (engine->policy == TASK_QUEUED || engine->policy == TASK_OFFERED);
   engine->keeps = engine->stays < TASK_ALONE_NS ? TASK_ALONE_NS - 1 : engine->stays;
   engine->elides =
       engine->held || engine->by_scope || engine->policy == TASK_QUEUED || engine->policy == TASK_OFFERED ? 0
@@ -107,8 +108,7 @@ void task_engine_free_all(task_engine *engine, uint32_t slot) {
   if (task->room > TASK_ROOM_KEPT) {
     task_pool_give(&engine->pool, task->payload);
     task->room = 0;
-  } else {
-    engine->rooms++;
+    engine->rooms--;
   }
   task_window_give(&engine->window, slot);
 }
@@ -153,10 +153,13 @@ static void drop_room(task_engine *engine, uint32_t slot) {
   engine->rooms--;
 }
 
+/* True if free slots keep argument memory; that of tasks in flight is in use. */
+static int has_rooms(const task_engine *engine) { return engine->rooms > engine->window.live; }
+
 /* Takes the argument memory back that free slots keep. Those that were freed last have it, and they come first. */
 static void drop_rooms(task_engine *engine) {
   const task_window *window = &engine->window;
-  for (uint32_t slot = window->free; slot != TASK_NONE && engine->rooms; slot = window->slots[slot].next)
+  for (uint32_t slot = window->free; slot != TASK_NONE && has_rooms(engine); slot = window->slots[slot].next)
     drop_room(engine, slot);
 }
 
@@ -165,7 +168,7 @@ static int take_room(task_engine *engine, uint32_t slot, uint32_t bytes) {
   task_slot *task = &engine->window.slots[slot];
   drop_room(engine, slot);
   task->payload = task_pool_take(&engine->pool, bytes);
-  if (task->payload == UINT32_MAX && engine->rooms) {
+  if (task->payload == UINT32_MAX && has_rooms(engine)) {
     drop_rooms(engine);
     task->payload = task_pool_take(&engine->pool, bytes);
   }
@@ -271,7 +274,6 @@ static inline uint32_t claim_draft(task_engine *engine, uint32_t sequence, uint3
   task_slot *task = &engine->window.slots[slot];
   engine->draft = TASK_NONE;
   task_window_claim(&engine->window, slot, sequence);
-  engine->rooms--;
   task->kernel = kernel;
   task->held_at = engine->draft_held_at;
   if (engine->draft_blocks) hold_blocks(engine, task, accesses, count);
@@ -416,6 +418,21 @@ __attribute__((noinline)) static task_status submit_inferred(task_engine *engine
   return submit_draft(engine, kernel, accesses, count, inferred, out);
 }
 
+/* A task that uses nothing and follows nobody, where each goes to the queue. */
+static inline void submit_alone(task_engine *engine, uint32_t kernel, baton_task *out) {
+  task_window *window = &engine->window;
+  uint32_t slot = engine->draft, number = task_window_number(window);
+  task_slot *task = &window->slots[slot];
+  engine->draft = TASK_NONE;
+  task_window_claim(window, slot, number);
+  task_window_link_nobody(window, slot);
+  task->kernel = kernel;
+  task->held_at = engine->draft_held_at;
+  engine->tasks++;
+  *out = (baton_task){slot, number};
+  task_start_queued(engine, slot, kernel);
+}
+
 /* True if the map knows nothing of the buffers of these accesses, as when no task in flight uses them: one look for each
 ** access, and there is nothing to infer. */
 static inline int meets_nobody(const task_engine *engine, const task_access *accesses, uint32_t count) {
@@ -432,6 +449,10 @@ task_status task_engine_submit(task_engine *engine, uint32_t kernel, const task_
                            meets_nobody(engine, accesses, count),
                        1)) {
     elide(engine, kernel, accesses, count, out);
+    return TASK_OK;
+  }
+  if (engine->queues && !(count | ndeps | engine->window.failures.all)) {
+    submit_alone(engine, kernel, out);
     return TASK_OK;
   }
   return submit_inferred(engine, kernel, accesses, count, deps, ndeps, out);

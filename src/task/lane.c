@@ -14,6 +14,7 @@ enum {
 
 /* Whose tasks a lane runs. It is a constant where tasks are run, so that what does not concern them is folded away. */
 typedef enum lane_run {
+  RUN_ALONE, /* of the window; lane 0, where there is no other: nothing is offered, and nothing left to others */
   RUN_OWNER, /* of the window; lane 0, which frees their slots itself */
   RUN_OTHER, /* of the window */
   RUN_GRAPH
@@ -23,7 +24,8 @@ typedef enum lane_run {
 
 static inline lane_run run_of(const task_engine *engine, const task_lane *lane) {
   if (engine->graph) return RUN_GRAPH;
-  return lane->number == 0 ? RUN_OWNER : RUN_OTHER;
+  if (lane->number) return RUN_OTHER;
+  return engine->window.alone ? RUN_ALONE : RUN_OWNER;
 }
 
 /* Tasks are known by their slot, or in the run of a graph by their node. */
@@ -114,9 +116,12 @@ TASK_COLD static int call_long(task_engine *engine, task_lane *lane, const task_
   return result;
 }
 
-FOLDED int call_kernel(task_engine *engine, task_lane *lane, const task_call *call) {
+FOLDED int owns(lane_run run) { return run == RUN_ALONE || run == RUN_OWNER; }
+
+FOLDED int call_kernel(task_engine *engine, task_lane *lane, const task_call *call, lane_run run) {
   if (__builtin_expect(atomic_load_explicit(&engine->stop, memory_order_relaxed), 0)) return TASK_CALL_FAILED;
   if (call->kernel == TASK_NO_KERNEL) return TASK_CALL_OK;
+  if (run == RUN_ALONE) return task_lane_call(engine, lane, call);
   uint32_t cost = task_cost(engine, call->kernel);
   if (__builtin_expect(cost <= engine->keeps, 1)) return task_lane_call(engine, lane, call);
   return call_long(engine, lane, call, cost);
@@ -130,7 +135,7 @@ static int execute_node(task_engine *engine, task_lane *lane, uint32_t node) {
                     .task = {node, 1}};
   if (atomic_load_explicit(&graph->poisoned[node], memory_order_relaxed)) return TASK_CALL_FAILED;
   if (engine->walk.measuring) lane->until_sample = 1;
-  return call_kernel(engine, lane, &call);
+  return call_kernel(engine, lane, &call, RUN_GRAPH);
 }
 
 /* Returns TASK_CALL_OK, TASK_CALL_FAILED or TASK_CALL_WAITS. */
@@ -139,16 +144,16 @@ FOLDED int execute(task_engine *engine, task_lane *lane, uint32_t slot, lane_run
   const task_slot *task = &engine->window.slots[slot];
   task_call call = {.payload = task_pool_at(&engine->pool, task->payload),
                     .kernel = task->kernel,
-                    .lane = run == RUN_OWNER ? 0 : lane->number,
+                    .lane = owns(run) ? 0 : lane->number,
                     .task = {slot, task->sequence}};
   if (__builtin_expect(atomic_load_explicit(&task->poisoned, memory_order_relaxed), 0))
     return TASK_CALL_FAILED;
-  return call_kernel(engine, lane, &call);
+  return call_kernel(engine, lane, &call, run);
 }
 
 /* Gives the slot back; lanes other than the owner's do so for several at a time. */
 FOLDED void give_back(task_engine *engine, task_lane *lane, uint32_t slot, lane_run run) {
-  if (run == RUN_OWNER) {
+  if (owns(run)) {
     task_engine_free(engine, slot);
     return;
   }
@@ -174,7 +179,7 @@ FOLDED uint32_t release_all(task_engine *engine, task_lane *lane, uint32_t edge,
 
 /* Completes a task; returns one of those that it made ready, or TASK_NONE. */
 FOLDED uint32_t complete(task_engine *engine, task_lane *lane, uint32_t slot, int failed, lane_run run) {
-  uint32_t edge = task_window_close(&engine->window, slot, failed, run == RUN_OWNER);
+  uint32_t edge = task_window_close(&engine->window, slot, failed, owns(run));
   uint32_t next = edge == TASK_NONE ? TASK_NONE : release_all(engine, lane, edge, failed);
   give_back(engine, lane, slot, run);
   return next;
@@ -239,7 +244,8 @@ FOLDED void run_from(task_engine *engine, task_lane *lane, uint32_t slot, int wa
   for (;;) {
     slot = end(engine, lane, slot, execute(engine, lane, slot, run), run);
     if (slot == TASK_NONE) return;
-    if (has_rank(engine, slot) || (!waiting && task_flags(engine, kernel_of(engine, slot)))) {
+    int offered = run != RUN_ALONE && !waiting && task_flags(engine, kernel_of(engine, slot));
+    if (offered || has_rank(engine, slot)) {
       task_lane_push(engine, lane, slot);
       return;
     }
@@ -248,6 +254,7 @@ FOLDED void run_from(task_engine *engine, task_lane *lane, uint32_t slot, int wa
 
 void task_lane_run(task_engine *engine, task_lane *lane, uint32_t slot, int waiting) {
   switch (run_of(engine, lane)) {
+  case RUN_ALONE: run_from(engine, lane, slot, waiting, RUN_ALONE); break;
   case RUN_OWNER: run_from(engine, lane, slot, waiting, RUN_OWNER); break;
   case RUN_OTHER: run_from(engine, lane, slot, waiting, RUN_OTHER); break;
   case RUN_GRAPH: run_from(engine, lane, slot, waiting, RUN_GRAPH); break;
@@ -261,6 +268,7 @@ FOLDED void run_claimed(task_engine *engine, task_lane *lane, int waiting, lane_
 
 static void run_batch(task_engine *engine, task_lane *lane, int waiting) {
   switch (run_of(engine, lane)) {
+  case RUN_ALONE: run_claimed(engine, lane, waiting, RUN_ALONE); break;
   case RUN_OWNER: run_claimed(engine, lane, waiting, RUN_OWNER); break;
   case RUN_OTHER: run_claimed(engine, lane, waiting, RUN_OTHER); break;
   case RUN_GRAPH: run_claimed(engine, lane, waiting, RUN_GRAPH); break;
@@ -341,7 +349,7 @@ static int work_in_sight(const task_engine *engine, const task_lane *lane, int r
 static int help_alone(task_engine *engine, task_lane *lane) {
   uint32_t entry, count = 0;
   while (count < TASK_BATCH && task_queue_pop_alone(&lane->queue, &entry)) {
-    run_from(engine, lane, entry & ~TASK_ENTRY_FLAGS, 0, RUN_OWNER);
+    run_from(engine, lane, entry & ~TASK_ENTRY_FLAGS, 0, RUN_ALONE);
     count++;
   }
   return count != 0;

@@ -138,6 +138,15 @@ static void push_hidden(task_engine *engine, uint32_t slot, uint32_t flags) {
   if (pair) task_lane_notify(engine);
 }
 
+void task_start_queued(task_engine *engine, uint32_t slot, uint32_t kernel) {
+  task_lane *lane = &engine->lanes[0];
+  if (task_rank(kernel) || (engine->stays != UINT32_MAX && task_flags(engine, kernel)))
+    task_lane_push(engine, lane, slot);
+  else
+    task_queue_push(&lane->queue, slot, memory_order_release);
+  help_after_submit(engine);
+}
+
 void task_start(task_engine *engine, uint32_t slot, uint32_t kernel) {
   task_lane *lane = &engine->lanes[0];
   uint32_t flags = task_flags(engine, kernel);
@@ -152,9 +161,5 @@ void task_start(task_engine *engine, uint32_t slot, uint32_t kernel) {
       return;
     }
   }
-  if (flags || task_rank(kernel))
-    task_lane_push(engine, lane, slot);
-  else
-    task_queue_push(&lane->queue, slot, memory_order_release);
-  help_after_submit(engine);
+  task_start_queued(engine, slot, kernel);
 }

@@ -59,7 +59,8 @@ struct task_engine {
   uint32_t unrecorded;     /* some tasks of the run may not be in the map */
   uint32_t policy;
   uint32_t elides;  /* kernels that cost at most so many ns are called at their submit; 0: none is */
-  uint32_t rooms;   /* free slots that keep argument memory */
+  uint32_t queues;  /* every task goes to a queue, and none waits for its scope */
+  uint32_t rooms;   /* slots that keep argument memory, those of tasks in flight included */
   uint32_t streak;  /* tasks one after the other that the next one waited for, and nothing else was there */
   uint32_t hidden;  /* 1 + position in the owner's queue of a task not offered yet; 0: none */
   uint32_t backoff; /* after a wait for what runs elsewhere that was in vain: submits until the next one … */
@@ -147,6 +148,9 @@ int task_start_at_once(task_engine *engine, uint32_t kernel);
 /* Owner: starts a task that was ready at its submit, in the way that its cost suggests. */
 void task_start(task_engine *engine, uint32_t slot, uint32_t kernel);
 
+/* The same where each task goes to the queue. */
+void task_start_queued(task_engine *engine, uint32_t slot, uint32_t kernel);
+
 /* Owner: runs what is ready and stays with it, while that and what waits for it are in the cache. */
 void task_start_waiting(task_engine *engine);
 
@@ -167,7 +171,6 @@ static inline void task_engine_free(task_engine *engine, uint32_t slot) {
     task_engine_free_all(engine, slot);
     return;
   }
-  engine->rooms++;
   task_window_give(&engine->window, slot);
 }
 

@@ -192,6 +192,12 @@ static inline void task_window_link_alone(task_window *window, uint32_t slot) {
   }
 }
 
+/* The same for a task without producers, which is ready. */
+static inline void task_window_link_nobody(task_window *window, uint32_t slot) {
+  /* relaxed: nobody else has heard of the task */
+  atomic_store_explicit(&window->slots[slot].poisoned, 0, memory_order_relaxed);
+}
+
 static inline int task_window_link(task_window *window, uint32_t slot) {
   task_slot *task = &window->slots[slot];
   /* relaxed, both: the pushes of edges publish the slot */
