@@ -1,10 +1,10 @@
 #!/bin/sh
-# benchmark_rounds.sh [-p PLATFORM] [-r RUNTIME] [-d DEVICE] [-n ROUNDS] [-b BATON] [SCENE...] - times the rounds of scenes,
-# with and without reuse of what a run needs, and prints one table of the means of the second half, in microseconds, and
-# their sums.
+# benchmark_rounds.sh [--platform P] [--runtime R] [--device D] [--rounds N] [--baton PROGRAM] [SCENE...] - times the rounds
+# of scenes, with and without reuse of what a run needs, and prints one table of the means of the second half, in
+# microseconds, and their sums.
 #
-# PLATFORM and RUNTIME are as in `baton bench`; default: all. Default scenes: the corpus below. Without BATON it builds the
-# preset `release` and takes that. The last line counts the cases: N passed, N failed.
+# The options are those of `baton bench`, with all platforms and runtimes as defaults. Default scenes: the corpus below.
+# Without PROGRAM it builds the preset `release` and takes that. The last line counts the cases: N passed, N failed.
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -15,21 +15,25 @@ rounds=100
 baton=''
 
 usage() {
-  echo "usage: benchmark_rounds.sh [-p PLATFORM] [-r RUNTIME] [-d DEVICE] [-n ROUNDS] [-b BATON] [SCENE...]" >&2
+  echo "usage: benchmark_rounds.sh [--platform P] [--runtime R] [--device D] [--rounds N] [--baton PROGRAM] [SCENE...]" >&2
   exit 2
 }
 
-while getopts p:r:d:n:b: option; do
-  case $option in
-    p) platform=$OPTARG ;;
-    r) runtime=$OPTARG ;;
-    d) device=$OPTARG ;;
-    n) rounds=$OPTARG ;;
-    b) baton=$OPTARG ;;
-    *) usage ;;
+while [ $# -gt 0 ]; do
+  case $1 in
+    --platform | --runtime | --device | --rounds | --baton) [ $# -ge 2 ] || usage ;;
+    -*) usage ;;
+    *) break ;;
   esac
+  case $1 in
+    --platform) platform=$2 ;;
+    --runtime) runtime=$2 ;;
+    --device) device=$2 ;;
+    --rounds) rounds=$2 ;;
+    --baton) baton=$2 ;;
+  esac
+  shift 2
 done
-shift $((OPTIND - 1))
 
 if [ $# -eq 0 ]; then
   for scene in hello_worker vector_example vector_add vector_add_c scalar_data mixed_example matmul alternating_matmul_add \
@@ -52,7 +56,7 @@ measure() {
   name=$1
   shift
   echo "benchmark_rounds.sh: $rounds rounds $name reuse" >&2
-  "$baton" bench "$@" --json --skip-golden -p "$platform" --runtime "$runtime" -d "$device" --rounds "$rounds" \
+  "$baton" bench "$@" --json --skip-golden --platform "$platform" --runtime "$runtime" --device "$device" --rounds "$rounds" \
     >"$results/$name.json" 2>"$results/log" || [ -s "$results/$name.json" ] || {
     cat "$results/log" >&2
     exit 1

@@ -1,21 +1,25 @@
 #!/bin/sh
-# soak.sh [-n ROUNDS] [-b BATON] - runs one program 1,000,000 rounds on each platform and runtime, with other runs in between,
-# and fails if the memory of the process grows. Without BATON it builds the preset `release` and takes that.
+# soak.sh [--rounds N] [--baton PROGRAM] - runs one program 1,000,000 rounds on each platform and runtime, with other runs in
+# between, and fails if the memory of the process grows. Without PROGRAM it builds the preset `release` and takes that.
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 rounds=1000000
 baton=''
 
-while getopts n:b: option; do
-  case $option in
-    n) rounds=$OPTARG ;;
-    b) baton=$OPTARG ;;
-    *)
-      echo "usage: soak.sh [-n ROUNDS] [-b BATON]" >&2
-      exit 2
-      ;;
+usage() {
+  echo "usage: soak.sh [--rounds N] [--baton PROGRAM]" >&2
+  exit 2
+}
+
+while [ $# -gt 0 ]; do
+  [ $# -ge 2 ] || usage
+  case $1 in
+    --rounds) rounds=$2 ;;
+    --baton) baton=$2 ;;
+    *) usage ;;
   esac
+  shift 2
 done
 
 if [ -z "$baton" ]; then

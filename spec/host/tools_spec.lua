@@ -7,12 +7,12 @@ describe("tools/benchmark_rounds.sh", function()
   teardown(function() command.remove(folder) end)
 
   local function benchmark(scene, options)
-    return command.shell(("tools/benchmark_rounds.sh -b %s -n 3 %s %s"):format(command.quote(command.baton), options,
+    return command.shell(("tools/benchmark_rounds.sh --baton %s --rounds 3 %s %s"):format(command.quote(command.baton), options,
       command.quote(scene)))
   end
 
   it("prints a line for each case, with and without reuse, and sums", function()
-    local result = benchmark(scene_file.write(folder .. "/scene.lua"), "-p all -r host_build_graph")
+    local result = benchmark(scene_file.write(folder .. "/scene.lua"), "--platform all --runtime host_build_graph")
     assert.equal(0, result.status, result.out .. result.err)
     local lines = {}
     for line in result.out:gmatch "[^\n]+" do lines[#lines + 1] = line:gsub("%d+%.%d+", "T"):gsub(" +", " ") end
@@ -25,13 +25,13 @@ describe("tools/benchmark_rounds.sh", function()
 
   it("says which cases fail and why, and fails itself", function()
     local scene = scene_file.write(folder .. "/scene.lua", "scene.cases[1].config = { ring_heap = 1 << 50 }")
-    local result = benchmark(scene, "-p a2a3sim -r host_build_graph")
+    local result = benchmark(scene, "--platform a2a3sim --runtime host_build_graph")
     assert.equal(1, result.status)
     assert.truthy(result.out:find("sum  a2a3sim  host_build_graph  small  FAIL  ring_heap of", 1, true), result.out)
     assert.truthy(result.out:find("2 passed, 2 failed\n", 1, true), result.out)
     result = benchmark(folder .. "/none.lua", "")
     assert.equal(1, result.status)
-    result = benchmark(scene, "-x")
+    result = benchmark(scene, "--round")
     assert.equal(2, result.status)
     assert.truthy(result.err:find("usage: benchmark_rounds.sh", 1, true))
   end)
@@ -39,7 +39,7 @@ end)
 
 describe("tools/soak.sh", function()
   it("prints how much the process grew on each platform and runtime", function()
-    local result = command.shell(("tools/soak.sh -n 2500 -b %s"):format(command.quote(command.baton)))
+    local result = command.shell(("tools/soak.sh --rounds 2500 --baton %s"):format(command.quote(command.baton)))
     local seen = {}
     for line in result.out:gmatch "[^\n]+" do seen[#seen + 1] = line:match "^(%S+  %S+  %d+ rounds)  [%d.]+ us a round" end
     assert.same({ "a2a3sim  host_build_graph  2500 rounds", "a2a3sim  tensormap_and_ringbuffer  2500 rounds",
