@@ -121,5 +121,38 @@ glue.each_platform(function(platform)
         end)
       end
     end
+
+    for _, call in ipairs { "copy_in", "copy_out" } do
+      it(("at any %s loses nothing that rounds have written to a resident argument"):format(call), function()
+        local program = programs.vector { name = "append", signature = { { "x", "inout", "f32", { "n" } } },
+          graph = function(g, x) g.aiv("append", x, 1) end }
+        local failures = 0
+        -- Tries a step again when the fault has hit it.
+        local function twice(f, ...)
+          local ok, err = pcall(f, ...)
+          if ok then return end
+          assert.equal("io_error", err.code)
+          failures = failures + 1
+          f(...)
+        end
+        for nth = 1, 3 do
+          local chip <close> = baton.worker { platform = platform, fault = { call = call, nth = nth } }
+          local x, y = full(0), full(5)
+          local rounds <close> = chip:rounds(program, { x }, { resident = { "x" } })
+          local function finish_round()
+            rounds:launch()
+            rounds:finalize_round()
+          end
+          twice(rounds.init_round, rounds)
+          finish_round()
+          twice(rounds.init_round, rounds, { x = y })
+          finish_round()
+          twice(rounds.finalize, rounds)
+          assert.equal(1, x:get(1))
+          assert.equal(51, y:get(1))
+        end
+        assert.equal(2, failures)
+      end)
+    end
   end)
 end)
