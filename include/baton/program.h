@@ -53,7 +53,7 @@ typedef struct baton_kernel_options {
   const baton_parameter *params; /* NULL: no signature */
   uint32_t nparams;
   int strided; /* takes any view; 0: contiguous tensors only */
-  int waits;   /* may wait for other kernels while it runs */
+  int waits;   /* may wait for other kernels while it runs, also in tasks without sync_start */
 } baton_kernel_options;
 
 /* Exactly one of orchestrate, orchestration_source, orchestration_code and orchestration_object. */

@@ -26,7 +26,7 @@
 ---@field core "aic"|"aiv" matrix or vector core
 ---@field signature? baton.Parameter[] its tasks then need no tags and are checked
 ---@field strided? boolean takes any view; default: contiguous tensors only
----@field waits? boolean it may wait for other kernels while it runs: baton_wait_ge, baton_spin_hint, baton_block_barrier
+---@field waits? boolean it may wait for other kernels while it runs: baton_wait_ge, baton_spin_hint, baton_block_barrier; in tasks with `sync_start` every kernel may
 
 --- Exactly one of `graph` and `orchestration`.
 ---@class baton.ProgramOptions

@@ -241,6 +241,19 @@ glue.each_platform(function(platform) for _, runtime in ipairs(runtimes) do
       for i = 1, n * tasks do assert.equal(i - 1, x:get(i)) end
     end)
 
+    if runtime == "tensormap_and_ringbuffer" then
+      it("may wait for cores as long as the graph function takes", function()
+        local x = tensor.zeros("i32", { 2 * clusters })
+        chip:run(program(function(g, all)
+          for _ = 1, 1000 do g.aiv("add", all:slice(1, 1, 1), 1) end
+          g.aiv("exchange", { all, 1 }, { blocks = 2 * clusters, sync_start = true })
+          local stop = os.clock() + 2
+          while os.clock() < stop do end
+        end), { x }, { timeout = 0.5 })
+        assert.equal(1000, x:get(2 * clusters))
+      end)
+    end
+
     it("fails if one of its instances does, and says which", function()
       for _, blocks in ipairs { 10, 1000 } do
         assert.equal(("task stop_at: kernel stop_at: block 7 of %d: no"):format(blocks), message("user_fail", function(g, x)

@@ -165,13 +165,15 @@ static int run_kernel(chip_executor *executor, chip_lane *lane, const task_call 
   return run_plain(executor, lane, payload);
 }
 
+/* A task that waits goes on to occupy the lane with those of its instances that have a core: one that has none may wait
+** for it as long as it takes. */
 int chip_executor_run(chip_executor *executor, const task_call *task) {
   const chip_payload *payload = task->payload;
   chip_lane *lane = &executor->lanes[task->lane];
   enter_lane(lane);
   chip_pulse_begin(&lane->pulse);
   int failed = payload->extra ? chip_extra_run(executor, lane, task) : run_kernel(executor, lane, task);
-  if (failed != TASK_CALL_WAITS) chip_pulse_end(&lane->pulse);
+  chip_pulse_end(&lane->pulse);
   return failed;
 }
 

@@ -350,7 +350,6 @@ static void end_group(chip_lane *lane, chip_group **link, task_end *end) {
   if (!*link) lane->last = link;
   end->task = group->task;
   end->failed = close_group(group);
-  chip_pulse_end(&lane->pulse);
 }
 
 int chip_executor_resume(chip_executor *executor, uint32_t number, int stop, task_end *end) {
