@@ -32,10 +32,12 @@ enum { CHIP_NAME_SHOWN = 64 }; /* bytes of the name of a task that others may lo
 typedef struct chip_lane {
   chip_pulse pulse;
   chip_lease lease;
-  struct chip_group *waiting,
-      **last;                   /* tasks that have begun and not ended; where the next one is appended */
-  struct chip_group *spare;     /* for the next ones … */
-  struct chip_instance *fibers; /* … and their instances */
+  struct chip_group *waiting;          /* tasks that have begun and not ended … */
+  struct chip_group **last;            /* … and where the next one is appended */
+  struct chip_group *spare;            /* for the next ones … */
+  struct chip_instance *fibers;        /* … and their instances */
+  _Atomic uint32_t held;               /* instances on fibers that have a core */
+  _Atomic uint64_t turns;              /* begins and ends of their turns: odd while they have one */
   _Atomic(const chip_kernel *) kernel; /* that it called last in this run; NULL: see … */
   pthread_mutex_t name_lock;           /* guards … */
   char name[CHIP_NAME_SHOWN];          /* … the task that it began last, of those with a chip_extra */

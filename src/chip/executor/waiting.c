@@ -187,6 +187,12 @@ static int open_strand(chip_instance *instance, uint32_t block, uint32_t part) {
   return 1;
 }
 
+/* For the watchdog. Only the lane writes it. */
+static void count_held(chip_lane *lane, uint32_t change) {
+  uint32_t held = atomic_load_explicit(&lane->held, memory_order_relaxed);
+  atomic_store_explicit(&lane->held, held + change, memory_order_relaxed);
+}
+
 /* The next instance, on a core that it has. */
 static int begin_instance(chip_group *group, uint8_t place) {
   const chip_extra *extra = chip_extra_of(group->payload);
@@ -210,6 +216,7 @@ static int begin_instance(chip_group *group, uint8_t place) {
   group->unfinished += instance->unfinished;
   group->begun++;
   group->held++;
+  count_held(group->lane, 1);
   chip_pulse_begin(&group->lane->pulse);
   return 1;
 }
@@ -219,6 +226,7 @@ static void end_instance(chip_group *group, chip_instance **link) {
   *link = instance->next;
   group->held--;
   chip_cores_give_places(&group->executor->cores, kind_of(group), &instance->place, 1);
+  count_held(group->lane, UINT32_MAX);
   chip_pulse_end(&group->lane->pulse);
   give_instance(group->lane, instance);
 }
@@ -352,8 +360,7 @@ static void end_group(chip_lane *lane, chip_group **link, task_end *end) {
   end->failed = close_group(group);
 }
 
-int chip_executor_resume(chip_executor *executor, uint32_t number, int stop, task_end *end) {
-  chip_lane *lane = &executor->lanes[number];
+static int resume_groups(chip_executor *executor, chip_lane *lane, int stop, task_end *end) {
   int moved = 0, expired = atomic_load_explicit(&executor->expired, memory_order_relaxed) != 0;
   for (chip_group **link = &lane->waiting; *link; link = &(*link)->next) {
     chip_group *group = *link;
@@ -367,6 +374,19 @@ int chip_executor_resume(chip_executor *executor, uint32_t number, int stop, tas
     return TASK_CALL_ENDED;
   }
   return moved ? TASK_CALL_MOVED : TASK_CALL_WAITS;
+}
+
+static void count_turn(chip_lane *lane) {
+  uint64_t turns = atomic_load_explicit(&lane->turns, memory_order_relaxed);
+  atomic_store_explicit(&lane->turns, turns + 1, memory_order_relaxed);
+}
+
+int chip_executor_resume(chip_executor *executor, uint32_t number, int stop, task_end *end) {
+  chip_lane *lane = &executor->lanes[number];
+  count_turn(lane);
+  int moved = resume_groups(executor, lane, stop, end);
+  count_turn(lane);
+  return moved;
 }
 
 void chip_waiting_close(chip_lane *lane) {

@@ -57,13 +57,25 @@ static uint64_t moves_of_pulse(const chip_pulse *pulse) {
          atomic_load_explicit(&pulse->ended, memory_order_relaxed);
 }
 
-static uint64_t moves_of(const chip_executor *executor, int *occupied) {
+/* Something runs on the lane. Instances that wait on fibers run only if they have had a turn since the last look: the owner
+** of the engine, busy in a graph function, gives them none. */
+static int runs(const chip_lane *lane, uint64_t *seen_turns) {
+  const chip_pulse *pulse = &lane->pulse;
+  uint64_t turns = atomic_load_explicit(&lane->turns, memory_order_relaxed);
+  uint64_t ended = atomic_load_explicit(&pulse->ended, memory_order_relaxed);
+  uint64_t open = atomic_load_explicit(&pulse->begun, memory_order_relaxed) - ended;
+  int had_turn = turns % 2 || turns != *seen_turns;
+  *seen_turns = turns;
+  return open && (had_turn || open > atomic_load_explicit(&lane->held, memory_order_relaxed));
+}
+
+static uint64_t moves_of(chip_watched *watched, int *occupied) {
+  const chip_executor *executor = watched->executor;
   uint64_t moves = 0;
   *occupied = 0;
   for (uint32_t i = 0; i < executor->count; i++) {
-    const chip_pulse *pulse = &executor->lanes[i].pulse;
-    moves += moves_of_pulse(pulse);
-    *occupied |= is_occupied(pulse);
+    moves += moves_of_pulse(&executor->lanes[i].pulse);
+    *occupied |= runs(&executor->lanes[i], &watched->turns[i]);
   }
   return moves;
 }
@@ -150,7 +162,7 @@ static void look_at_orchestration(chip_watched *watched, int64_t elapsed, int mo
 /* `elapsed` ns after the last look. */
 static void look(chip_watched *watched, int64_t elapsed) {
   int occupied;
-  uint64_t moves = moves_of(watched->executor, &occupied);
+  uint64_t moves = moves_of(watched, &occupied);
   look_at_orchestration(watched, elapsed, moves != watched->moves);
   if (moves != watched->moves) {
     watched->moves = moves;

@@ -3,7 +3,7 @@
 ** A run with a time for its stream fails when no task begins or ends in that time, whatever its threads do: its
 ** orchestration is left too.
 **
-** Progress is a task that begins or ends. A run whose tasks have stood still for the time that it is
+** Progress is a task that begins or ends, or the opening of a barrier. A run whose tasks have stood still for the time that it is
 ** given, while its threads had a CPU, has hung: the kernels that run are left by a signal (chip/executor/guard.h),
 ** those that wait give up. A C orchestration has hung when it computes for that time without a call, while no task
 ** begins or ends. Time in which the process was stopped, or its threads stood in the queue for a
@@ -19,6 +19,7 @@ typedef struct chip_watched {
   struct chip_watched *next;
   int64_t timeout, stalled;   /* ns */
   int64_t stream, still;      /* ns; stream 0: no limit */
+  uint64_t turns[TASK_LANES]; /* of each lane at the last look */
   uint64_t moves;             /* tasks begun and ended at the last look */
   int64_t silent;             /* ns since the last move or call of the orchestration */
   uint64_t calls;             /* moves of its pulse at the last look */
