@@ -10,7 +10,7 @@ local kernels = {}
 for name, signature in pairs {
   step = { { "x", "inout" }, { "k", "i64" } }, plus = { { "a", "in" }, { "c", "out" }, { "k", "i64" } },
   add = { { "a", "in" }, { "b", "in" }, { "c", "out" } }, sum = { { "x", "in" }, { "s", "out" } },
-  copy = { { "a", "in" }, { "c", "out" } }, many = false,
+  copy = { { "a", "in" }, { "c", "out" } }, share = { { "a", "in" }, { "c", "inout" } }, many = false,
 } do
   kernels[name] = { core = "aiv", signature = signature or nil, strided = name == "copy", code = [[
     #include <baton/kernel.h>
@@ -39,6 +39,10 @@ for name, signature in pairs {
         for (int d = a->ndim - 1; d >= 0; rest /= a->shape[d--]) at += rest % a->shape[d] * a->strides[d];
         c[i] = ((const int64_t *)a->data)[at];
       }
+    }
+    BATON_KERNEL(share) { /* an instance adds a to its elements */
+      int64_t *c = baton_io(args, 1, int64_t), n = baton_numel(args, 1), blocks = baton_block_num(args);
+      for (int64_t i = baton_block_idx(args); i < n; i += blocks) c[i] += baton_in(args, 0, int64_t)[0];
     }
     BATON_KERNEL(many) { /* 255 inputs, an output, 128 scalars */
       int64_t total = 0;
@@ -72,9 +76,17 @@ local prelude = ([[
     return baton_aiv(o, baton_kernel(o, "copy"), BATON_ARGS(baton_input(a), baton_output(c)), options);
   }
   static inline baton_view cell(baton_orch *o) { return baton_alloc(o, BATON_I64, BATON_SHAPE(1)); }
+  /* handed[0] += k by way of an intermediate */
+  static void pair(baton_orch *o, const baton_arg *handed, uint32_t count, baton_view *made, void *context) {
+    baton_view between = cell(o);
+    (void)count, (void)made, (void)context;
+    baton_task t = baton_aiv(o, baton_kernel(o, "plus"), BATON_ARGS(baton_input(handed[0].view), baton_output(between),
+                                                                   handed[1]), NULL);
+    copy(o, between, handed[0].view, AFTER(t));
+  }
   BATON_ORCHESTRATION(f) {
     baton_view x = baton_param(o, args, 0), y = baton_param(o, args, 1);
-    (void)x, (void)y, (void)tasks, (void)at, (void)step, (void)plus, (void)copy, (void)cell;
+    (void)x, (void)y, (void)tasks, (void)at, (void)step, (void)plus, (void)copy, (void)cell, (void)pair;
 ]]):format(wide)
 
 local function program(body, edges)
@@ -195,6 +207,19 @@ local cases = {
       for (int i = 0; i < 128; i++) list[256 + i] = baton_i64(1000 * i);
       baton_aiv(o, baton_kernel(o, "many"), list, 384, AFTER_ALL(tasks, 255));]],
     x = repeated(255, function(i) return 32 * (i - 1) end), y = 32 * 254 * 255 * 256 // 3 + 1000 * 127 * 128 // 2, tasks = 256 },
+  { "a task of 200 instances", n = 500, body = [[
+      baton_task t = step(o, y, 9, NULL);
+      for (int i = 0; i < 3; i++) {
+        baton_task_options options = {.deps = &t, .ndeps = 1, .blocks = 200};
+        t = baton_aiv(o, baton_kernel(o, "share"), BATON_ARGS(baton_input(y), baton_inout(x)), &options);
+      }
+      step(o, y, 1, AFTER(t));]], x = repeated(500, function(i) return i - 1 + 27 end), y = 280, tasks = 5 },
+  { "sub-graphs that are recorded", n = 4, body = [[
+      baton_sub_graph graph = {.key = "pair", .build = pair};
+      baton_task t = step(o, at(x, 0), 1, NULL);
+      for (int i = 0; i < 100; i++)
+        t = baton_record(o, &graph, BATON_ARGS(baton_untagged(at(x, 0)), baton_i64(i)), AFTER(t), NULL);
+      copy(o, at(x, 0), y, AFTER(t));]], x = { 4951, 1, 2, 3 }, y = 4951, tasks = 302 },
   { "views of eight dimensions", n = 512, body = [[
       baton_view a = baton_slice(x, 0, 0, 256), b = baton_slice(x, 0, 256, 256);
       a = baton_transpose(baton_reshape(a, BATON_SHAPE(2, 2, 2, 2, 2, 2, 2, 2)), 0, 7);
