@@ -3,6 +3,7 @@ local assert = require "luassert"
 local baton = require "baton"
 local case_runner = require "baton.case"
 local failure = require "baton.error"
+local leaks = require "baton.leaks"
 local scene_module = require "baton.scene"
 local say = require "say"
 
@@ -67,6 +68,23 @@ function glue.scene(path)
         end
       end
     end
+  end)
+end
+
+--- In this `describe` a test fails that leaves behind what it has opened: a worker, or a buffer or an unfinished run on a
+--- worker that was there before the test.
+function glue.strict()
+  local list, stop, known, test
+  require("busted").subscribe({ "test", "start" }, function(element)
+    test = element.name
+    return nil, true
+  end)
+  busted_function "setup"(function() list, stop = leaks.watch() end)
+  busted_function "teardown"(function() stop() end)
+  busted_function "before_each"(function() known = leaks.now(list) end)
+  busted_function "after_each"(function()
+    local found = leaks.left(list, known)
+    if #found > 0 then error(("%s: leaked: %s"):format(test, table.concat(found, "; ")), 0) end
   end)
 end
 

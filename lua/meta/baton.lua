@@ -172,4 +172,8 @@ function busted.each_platform(fn) end
 ---@param path string
 function busted.scene(path) end
 
+---In this `describe`, or in this file, a test fails that leaves behind what it has opened: a worker that is not closed, or a
+---buffer or an unfinished run that somebody holds, on a worker that was there before.
+function busted.strict() end
+
 return baton
