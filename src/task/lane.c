@@ -47,6 +47,11 @@ static void wake_owner(task_engine *engine) {
   engine->hooks.wake(engine->hooks.context, &engine->event, 1);
 }
 
+void task_lane_offer(task_engine *engine, task_lane *lane, uint32_t entry) {
+  task_queue_push(&lane->queue, entry, memory_order_seq_cst);
+  if (!engine->held) task_lane_notify(engine);
+}
+
 void task_lane_push(task_engine *engine, task_lane *lane, uint32_t slot) {
   uint32_t kernel = kernel_of(engine, slot), flags = task_flags(engine, kernel);
   if (__builtin_expect(task_rank(kernel), 0)) {
@@ -58,8 +63,7 @@ void task_lane_push(task_engine *engine, task_lane *lane, uint32_t slot) {
     task_queue_push(&lane->queue, slot, memory_order_release);
     return;
   }
-  task_queue_push(&lane->queue, slot | flags, memory_order_seq_cst);
-  if (!engine->held) task_lane_notify(engine);
+  task_lane_offer(engine, lane, slot | flags);
 }
 
 /* Sends what the lane has completed back, and wakes an owner that waits for it. */

@@ -140,8 +140,11 @@ static void push_hidden(task_engine *engine, uint32_t slot, uint32_t flags) {
 
 void task_start_queued(task_engine *engine, uint32_t slot, uint32_t kernel) {
   task_lane *lane = &engine->lanes[0];
-  if (task_rank(kernel) || (engine->stays != UINT32_MAX && task_flags(engine, kernel)))
+  uint32_t flags = engine->stays == UINT32_MAX ? 0 : task_flags(engine, kernel);
+  if (__builtin_expect(task_rank(kernel), 0))
     task_lane_push(engine, lane, slot);
+  else if (flags)
+    task_lane_offer(engine, lane, slot | flags);
   else
     task_queue_push(&lane->queue, slot, memory_order_release);
   help_after_submit(engine);

@@ -92,6 +92,9 @@ struct task_engine {
 /* Makes a ready task available: to the lane itself, and to others if it is long. The lane's thread. */
 void task_lane_push(task_engine *engine, task_lane *lane, uint32_t slot);
 
+/* Queues a ready task that others may take, and wakes one of them if any sleeps. The lane's thread. */
+void task_lane_offer(task_engine *engine, task_lane *lane, uint32_t entry);
+
 /* The lane's thread: completes a node of the graph, and queues what that makes ready. */
 void task_lane_complete_node(task_engine *engine, task_lane *lane, uint32_t node, int failed);
 
