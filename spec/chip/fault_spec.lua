@@ -142,6 +142,25 @@ glue.each_platform(function(platform)
         raises("io_error", chip.run, chip, program, { a, a, a:clone() }))
     end)
 
+    it("names the output that cannot come back, and the next run brings it", function()
+      local tensor = require "baton.tensor"
+      local programs = require "spec.support.programs"
+      local names = { "c", "d", "e" }
+      local program = programs.vector { name = "three", graph = function(g, a, ...)
+        for _, output in ipairs { ... } do g.aiv("add", a, a, output) end
+      end, signature = { { "a", "in", "f32" }, { "c", "out", "f32" }, { "d", "out", "f32" }, { "e", "out", "f32" } } }
+      for nth, name in ipairs(names) do
+        local chip <close> = baton.worker { platform = platform, fault = { call = "copy_out", nth = nth } }
+        local args = { a = tensor.full("f32", { 8 }, 2) }
+        for _, output in ipairs(names) do args[output] = tensor.full("f32", { 8 }, -1) end
+        assert.equal(("three: argument %d (%s): injected fault: call %d of copy_out fails"):format(nth + 1, name, nth),
+          raises("io_error", chip.run, chip, program, args))
+        assert.same({ -1, 2 }, { args[name]:get(8), args.a:get(8) })
+        chip:run(program, args)
+        assert.same({ 4, 4, 4 }, { args.c:get(8), args.d:get(8), args.e:get(8) })
+      end
+    end)
+
     it("must make sense", function()
       assert.equal("fault: 'malloc' is no call of a device",
         raises("invalid_argument", baton.worker, { fault = { call = "malloc" } }))
