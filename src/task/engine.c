@@ -353,7 +353,7 @@ static void show_hidden(task_engine *engine) {
 /* The draft has producers. Those that are soon done need no edges. */
 static inline task_status prepare_edges(task_engine *engine, uint32_t slot, uint32_t kernel) {
   task_window *window = &engine->window;
-  task_start_catch_up(engine, kernel);
+  if (!engine->queues) task_start_catch_up(engine, kernel);
   if (__builtin_expect(window->producer_count > TASK_OWN_EDGES, 0)) {
     task_status status = take_edges(engine, slot);
     if (status != TASK_OK) {
@@ -410,7 +410,7 @@ __attribute__((noinline)) static task_status submit_inferred(task_engine *engine
   infer_accesses(engine, accesses, inferred);
   if (inferred != count) depend_on_makers(engine, accesses, count);
   if (ndeps) depend_on(engine, deps, ndeps);
-  if (!(window->producer_count | window->draft_poisoned | task_rank(kernel)) &&
+  if (!(window->producer_count | window->draft_poisoned | engine->queues | task_rank(kernel)) &&
       (task_cost(engine, kernel) <= engine->elides || task_start_at_once(engine, kernel))) {
     elide(engine, kernel, accesses, count, out);
     return TASK_OK;

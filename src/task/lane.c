@@ -238,9 +238,8 @@ uint32_t task_lane_end(task_engine *engine, task_lane *lane, uint32_t slot, int 
 }
 
 /* True if another ready task may come before this one. */
-static int has_rank(const task_engine *engine, uint32_t slot) {
-  return task_rank(kernel_of(engine, slot)) ||
-         atomic_load_explicit(&engine->ranks.urgent, memory_order_relaxed);
+FOLDED int has_rank(const task_engine *engine, uint32_t kernel) {
+  return task_rank(kernel) || atomic_load_explicit(&engine->ranks.urgent, memory_order_relaxed);
 }
 
 /* The owner is not carried away: successors that others may run go to its queue, unless it waits anyway. */
@@ -248,8 +247,10 @@ FOLDED void run_from(task_engine *engine, task_lane *lane, uint32_t slot, int wa
   for (;;) {
     slot = end(engine, lane, slot, execute(engine, lane, slot, run), run);
     if (slot == TASK_NONE) return;
-    int offered = run != RUN_ALONE && !waiting && task_flags(engine, kernel_of(engine, slot));
-    if (offered || has_rank(engine, slot)) {
+    uint32_t kernel =
+        run == RUN_GRAPH ? engine->graph->nodes[slot].kernel : engine->window.slots[slot].kernel;
+    int offered = run != RUN_ALONE && !waiting && task_flags(engine, kernel);
+    if (offered || has_rank(engine, kernel)) {
       task_lane_push(engine, lane, slot);
       return;
     }

@@ -88,9 +88,9 @@ typedef struct map_memo {
 
 /* What task_map_infer has found for an access, for task_map_record. */
 typedef struct map_found {
-  const task_access *access;
-  uint32_t entry;   /* of exactly this region; 0: none */
-  uint32_t buffer;  /* without an entry: the buffer where it would be, or 0 */
+  _Alignas(32) const task_access *access; /* 32: its place is a shift and a mask */
+  uint32_t entry;                         /* of exactly this region; 0: none */
+  uint32_t buffer;                        /* without an entry: the buffer where it would be, or 0 */
   uint32_t changes; /* of the map then: what was found holds as long as there are no more */
   uint32_t cell;    /* with `buffer`: the head of its chain */
 } map_found;
