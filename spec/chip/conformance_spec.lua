@@ -292,6 +292,17 @@ glue.each_platform(function(platform)
           end)
         end
 
+        it("carries rounds", function()
+          local x, y = tensor.zeros("i64", { 1 }), tensor.zeros("i64", { 1 })
+          local rounds <close> = chip:rounds(cases[2].programs[edges], { x, y })
+          for _, want in ipairs { 5, 31 * 5 + 5, 31 * (31 * 5 + 5) + 5 } do
+            rounds:init_round()
+            rounds:launch()
+            rounds:finalize_round()
+            assert.equal(want, x:get(1))
+          end
+        end)
+
         it("takes rings of a given size or \"auto\"", function()
           for _, config in ipairs { { ring_task_window = "auto", ring_heap = "auto", ring_dep_pool = "auto" },
             { ring_task_window = 64, ring_heap = "64KiB", ring_dep_pool = 64 } } do
