@@ -7,7 +7,7 @@ enum {
   FIRST_NAP_NS = 1000000,
   LONGEST_NAP_NS = 16000000,
   WAITING_NAP_NS = 50000, /* with tasks that wait inside: nobody wakes the lane for them */
-  SAMPLE_EVERY = 64,
+  SAMPLE_EVERY = 128,
   SAMPLES_IN_DOUBT = 4,
   TASK_COST_MOST = 1000000000 /* ns */
 };
