@@ -6,7 +6,7 @@
 # builds the peers into build/bench-peers; one that is missing is said, with the reason, and left out. Peers run right after
 # Baton's own figures, on the same machine and with the same number of threads.
 #
-# A figure is a row of a table in figures.c, wake.c, window.c or map.c, or a call of `start`, `orchestrations`, `attention` or
+# A figure is a row of a table in figures.c, wake.c, window.c, map.c or rounds.c, or a call of `start`, `orchestrations`, `attention` or
 # `submits` below. Times are of a machine that does nothing else: two runs at once spoil each other.
 set -eu
 
@@ -162,14 +162,14 @@ by_hand() {
 
 [ -f "$release/build.ninja" ] || (cd "$root" && cmake --preset release >&2)
 build baton-bench-engine baton-bench-wake baton-bench-window baton-bench-map \
-  baton-bench-orchestration baton-bench-start baton-bench-report
+  baton-bench-rounds baton-bench-orchestration baton-bench-start baton-bench-report
 
 lines=$(mktemp)
 trap 'rm -f "$lines"' EXIT
 trap 'exit 130' INT TERM
 
 {
-  for program in engine wake window map; do
+  for program in engine wake window map rounds; do
     "$release/baton-bench-$program" ${only:+--only "$only"}
   done
   start start_vector_example scenes/vector_example.lua
