@@ -55,7 +55,11 @@ static int is_used(const chip_orchestrator *self, const baton_arg *arg) {
   const baton_view *view = &arg->view;
   if (!task_engine_has_unrecorded(self->engine->tasks)) return 0;
   if (!view->block && view->argument - 1 >= self->bindings->count) return 0; /* no tensor of this run */
-  element_search search = {chip_kernel_bytes(self, view), arg->tag != BATON_INPUT};
+  int reading = arg->tag == BATON_INPUT;
+  if (!view->block &&
+      !(self->touched[view->argument - 1] & (reading ? TASK_WRITES : TASK_READS | TASK_WRITES)))
+    return 0;
+  element_search search = {chip_kernel_bytes(self, view), !reading};
   return task_engine_find(self->engine->tasks, &search, uses_element);
 }
 

@@ -281,12 +281,13 @@ static void enter_guarded(chip_orchestrator *self, const baton_argument *items) 
 
 baton_status chip_orchestrate(chip_engine *engine, const chip_bindings *bindings, int held,
                               struct chip_looks *looks, const char *full_hint, baton_error *err) {
-  baton_argument *items = base_calloc(bindings->count, sizeof *items);
+  baton_argument *items = base_calloc(bindings->count, sizeof *items + sizeof(uint8_t));
   if (!items) return base_out_of_memory(err, "the arguments of an orchestration");
   for (uint32_t i = 0; i < bindings->count; i++) items[i] = bindings->items[i].argument;
   chip_orchestrator self = {.base = {&calls},
                             .engine = engine,
                             .bindings = bindings,
+                            .touched = (uint8_t *)(items + bindings->count),
                             .full_hint = full_hint,
                             .held = held,
                             .looks = looks};

@@ -11,9 +11,10 @@ typedef struct chip_orchestrator {
   baton_orch base; /* first: what the user is handed */
   chip_engine *engine;
   const chip_bindings *bindings;
-  const char *full_hint;         /* what to do when a resource is full, in the words of the runtime */
-  int held;                      /* no task runs before the orchestration has returned */
-  baton_error failure;           /* code BATON_OK: none */
+  uint8_t *touched;      /* by argument of the program: what tasks do to it, TASK_READS | TASK_WRITES */
+  const char *full_hint; /* what to do when a resource is full, in the words of the runtime */
+  int held;              /* no task runs before the orchestration has returned */
+  baton_error failure;   /* code BATON_OK: none */
   const baton_orch_calls *calls; /* behind those that guard an orchestration (chip/guarded.h) */
   chip_guard guard;
   struct chip_looks

@@ -212,7 +212,10 @@ static baton_status make_access(const submit *s, uint32_t i, task_access *access
   access->generation = view->generation;
   make_region(s, i, &access->region);
   BATON_TRY(check_range(s, i, binding, &access->region));
-  int writes_input = binding && binding->direction == BATON_IN && (access->mode & TASK_WRITES);
+  if (!binding) return BATON_OK;
+  s->self->touched[view->argument - 1] |=
+      (uint8_t)(s->args[i].tag == BATON_NO_DEP ? TASK_READS | TASK_WRITES : access->mode);
+  int writes_input = binding->direction == BATON_IN && (access->mode & TASK_WRITES);
   return writes_input ? refuse_write(s, i) : BATON_OK;
 }
 
