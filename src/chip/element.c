@@ -50,16 +50,21 @@ static int uses_element(void *context, const void *task) {
   return 0;
 }
 
+/* True if no task of the run, over or not, does anything to the argument of the program that would matter. */
+static int is_untouched(const chip_orchestrator *self, const baton_arg *arg) {
+  const baton_view *view = &arg->view;
+  if (view->block || view->argument - 1 >= self->bindings->count) return 0;
+  uint32_t matters = arg->tag == BATON_INPUT ? TASK_WRITES : TASK_READS | TASK_WRITES;
+  return !(self->touched[view->argument - 1] & matters);
+}
+
 /* True if an unfinished task that nobody has recorded uses the element; no task runs. */
 static int is_used(const chip_orchestrator *self, const baton_arg *arg) {
   const baton_view *view = &arg->view;
   if (!task_engine_has_unrecorded(self->engine->tasks)) return 0;
   if (!view->block && view->argument - 1 >= self->bindings->count) return 0; /* no tensor of this run */
-  int reading = arg->tag == BATON_INPUT;
-  if (!view->block &&
-      !(self->touched[view->argument - 1] & (reading ? TASK_WRITES : TASK_READS | TASK_WRITES)))
-    return 0;
-  element_search search = {chip_kernel_bytes(self, view), !reading};
+  if (is_untouched(self, arg)) return 0;
+  element_search search = {chip_kernel_bytes(self, view), arg->tag != BATON_INPUT};
   return task_engine_find(self->engine->tasks, &search, uses_element);
 }
 
