@@ -90,15 +90,11 @@ static int same_shape(const baton_view *a, const baton_view *b) {
          !memcmp(a->strides, b->strides, bytes);
 }
 
-static int shares_buffer(const baton_view *a, const baton_view *b) {
-  return a->base == b->base && a->block == b->block && a->generation == b->generation;
-}
-
 /* Argument `i` lies to argument `j` in one list as in the other. */
 static int same_aliasing(const baton_arg *a, const baton_arg *b, uint32_t i, uint32_t j) {
   if (a[i].tag == BATON_SCALAR || a[j].tag == BATON_SCALAR) return 1;
-  int shared = shares_buffer(&a[i].view, &a[j].view);
-  if (shared != shares_buffer(&b[i].view, &b[j].view)) return 0;
+  int shared = chip_same_buffer(&a[i].view, &a[j].view);
+  if (shared != chip_same_buffer(&b[i].view, &b[j].view)) return 0;
   return !shared || (uintptr_t)a[i].view.data - (uintptr_t)a[j].view.data ==
                         (uintptr_t)b[i].view.data - (uintptr_t)b[j].view.data;
 }

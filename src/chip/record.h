@@ -66,6 +66,11 @@ typedef struct chip_record {
 
 typedef struct chip_records chip_records;
 
+/* True if both views lie in one buffer, in the same use of it. */
+static inline int chip_same_buffer(const baton_view *a, const baton_view *b) {
+  return a->base == b->base && a->block == b->block && a->generation == b->generation;
+}
+
 /* NULL when memory is out. */
 chip_records *chip_records_open(void);
 /* No run may use a record. NULL is ignored. */

@@ -20,10 +20,6 @@ static uint16_t mark_for(const chip_orchestrator *self, const chip_recorder *rec
   return mark;
 }
 
-static int same_buffer(const baton_view *a, const baton_view *b) {
-  return a->base == b->base && a->block == b->block && a->generation == b->generation;
-}
-
 static void place_tensor(chip_place *out, chip_origin origin, uint32_t index, const baton_view *view,
                          const baton_view *source) {
   out->origin = origin;
@@ -35,12 +31,12 @@ int chip_recorder_place(const chip_orchestrator *self, const chip_recorder *reco
                         chip_place *out) {
   uint16_t mark = mark_for(self, recorder, view->mark);
   if (mark) {
-    if (mark > recorder->record->nargs || !same_buffer(view, &recorder->handed[mark - 1].view)) return 0;
+    if (mark > recorder->record->nargs || !chip_same_buffer(view, &recorder->handed[mark - 1].view)) return 0;
     place_tensor(out, CHIP_HANDED, mark - 1u, view, &recorder->handed[mark - 1].view);
     return 1;
   }
   for (uint32_t i = recorder->record->nmade; i-- > 0;) {
-    if (!same_buffer(view, &recorder->made[i])) continue;
+    if (!chip_same_buffer(view, &recorder->made[i])) continue;
     place_tensor(out, CHIP_MADE, i, view, &recorder->made[i]);
     return 1;
   }

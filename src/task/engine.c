@@ -61,11 +61,6 @@ task_engine *task_engine_init(void *memory, const task_limits *limits, const tas
 
 void task_engine_choose(task_engine *engine, task_policy policy) { engine->policy = policy; }
 
-/* In a manual scope the map does not know the tasks that made blocks, so that a look into it is not enough. */
-static void set_scope_threshold(task_engine *engine) {
-  engine->elides_in_scope = task_scopes_are_manual(&engine->scopes) ? 0 : engine->elides;
-}
-
 /* With one lane nothing can cross to another, and whatever need not wait is called at its submit. */
 static void set_thresholds(task_engine *engine) {
   int alone = engine->lane_count == 1;
@@ -78,7 +73,6 @@ static void set_thresholds(task_engine *engine) {
       engine->held || engine->by_scope || engine->policy == TASK_QUEUED || engine->policy == TASK_OFFERED ? 0
       : engine->policy == TASK_ELIDED ? UINT32_MAX
                                       : engine->stays;
-  set_scope_threshold(engine);
 }
 
 void task_engine_begin(task_engine *engine, int mode) {
@@ -449,7 +443,7 @@ static inline int meets_nobody(const task_engine *engine, const task_access *acc
 
 task_status task_engine_submit(task_engine *engine, uint32_t kernel, const task_access *accesses,
                                uint32_t count, const baton_task *deps, uint32_t ndeps, baton_task *out) {
-  if (__builtin_expect(!(ndeps | task_rank(kernel)) && task_cost(engine, kernel) <= engine->elides_in_scope &&
+  if (__builtin_expect(!(ndeps | task_rank(kernel)) && task_cost(engine, kernel) <= engine->elides &&
                            meets_nobody(engine, accesses, count),
                        1)) {
     elide(engine, kernel, accesses, count, out);
@@ -544,16 +538,12 @@ void task_engine_made_by(task_engine *engine, uint32_t block, baton_task task) {
 
 int task_engine_scope_begin(task_engine *engine, int manual) {
   engine->unrecorded |= manual != 0;
-  int begun = task_scope_begin(&engine->scopes, manual);
-  set_scope_threshold(engine);
-  return begun;
+  return task_scope_begin(&engine->scopes, manual);
 }
 
 int task_engine_scope_end(task_engine *engine) {
   if (engine->scopes.depth) show_hidden(engine);
-  int ended = task_scope_end(&engine->scopes);
-  set_scope_threshold(engine);
-  return ended;
+  return task_scope_end(&engine->scopes);
 }
 
 uint32_t task_engine_scope_number(const task_engine *engine) {

@@ -58,10 +58,9 @@ struct task_engine {
   uint32_t by_scope;       /* tasks start when their scope ends */
   uint32_t unrecorded;     /* some tasks of the run may not be in the map */
   uint32_t policy;
-  uint32_t elides;          /* kernels that cost at most so many ns are called at their submit; 0: none is */
-  uint32_t elides_in_scope; /* the same after a look into the map alone */
-  uint32_t queues;          /* every task goes to a queue, and none waits for its scope */
-  uint32_t rooms;           /* slots that keep argument memory, those of tasks in flight included */
+  uint32_t elides;  /* kernels that cost at most so many ns are called at their submit; 0: none is */
+  uint32_t queues;  /* every task goes to a queue, and none waits for its scope */
+  uint32_t rooms;   /* slots that keep argument memory, those of tasks in flight included */
   uint32_t streak;  /* tasks one after the other that the next one waited for, and nothing else was there */
   uint32_t hidden;  /* 1 + position in the owner's queue of a task not offered yet; 0: none */
   uint32_t backoff; /* after a wait for what runs elsewhere that was in vain: submits until the next one … */
