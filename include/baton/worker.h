@@ -66,6 +66,9 @@ typedef struct baton_arena {
   uint64_t image;  /* what runtimes load */
 } baton_arena;
 
+/* Where kernels and functions of the host run: threads of this process, or a child process for each worker. */
+typedef enum baton_isolation { BATON_THREAD, BATON_PROCESS } baton_isolation;
+
 /* For tests of what happens when a device fails: call number `nth` of one kind fails, on this worker. The
 ** kinds: alloc, copy_in, copy_out, fill, stream_create, sync, stream_destroy, launch. */
 typedef struct baton_fault {

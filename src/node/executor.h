@@ -1,0 +1,43 @@
+/* node/executor.h - carries out commands: the same for a thread of this process and for a child.
+**
+** An executor has one chip, or none (a sub worker). The commands of one lane come one after the other on one thread, the
+** lanes at the same time. */
+#ifndef NODE_EXECUTOR_H
+#define NODE_EXECUTOR_H
+
+#include "node/mailbox.h"
+#include "node/scripts.h"
+
+/* Where host memory of commands lies in this process. */
+typedef struct node_memory_map {
+  void *context;
+  /* The first of `bytes` bytes at `offset` of the sender's segment `segment` (from 0), which stay mapped; NULL: refused. `segment`
+  ** UINT32_MAX: `offset` is an address of this process. */
+  void *(*resolve)(void *context, uint32_t segment, uint64_t offset, uint64_t bytes, baton_error *err);
+} node_memory_map;
+
+typedef struct node_executor_options {
+  const baton_worker_options *chip; /* NULL: a sub worker */
+  const node_script_calls *scripts; /* NULL: Lua functions are `unsupported` */
+  node_memory_map memory;
+  uint32_t worker; /* its id, for errors */
+} node_executor_options;
+
+typedef struct node_executor node_executor;
+
+BATON_MUST_CHECK baton_status node_executor_open(const node_executor_options *options, node_executor **out,
+                                                 baton_error *err);
+/* Ends the chip; what failed is the status. NULL is ignored. */
+baton_status node_executor_close(node_executor *executor, baton_error *err);
+
+/* Carries out a checked command. `reply` is as the executor leaves it until the next command of this lane: a block with status,
+** times and data. Never fails otherwise. */
+const node_reply *node_executor_do(node_executor *executor, node_lane lane, const node_command *command);
+
+/* The device program that runs now ends early, if it belongs to this run or an earlier one. Any thread. */
+void node_executor_cancel(node_executor *executor, uint32_t run);
+
+/* Makes a chip that was lost ready again, within this process. */
+BATON_MUST_CHECK baton_status node_executor_restart(node_executor *executor, baton_error *err);
+
+#endif

@@ -1,0 +1,92 @@
+/* node/mailbox.h - commands to one server and its replies, through memory that both share.
+**
+** The server is a thread of this process or a child. There are lanes for tasks, for transfers (memory and copies
+** of runs) and for control calls, so that none waits for another; each has a ring of commands one way and a ring of replies the
+** other. A ring has one writer and one reader at a time; blocks are copied in and out whole, so
+** neither side ever looks at a block that the other can still change. What comes out of a ring has been checked
+** (node/command.h); a ring whose positions make no sense, or a block that does not pass, is `protocol_error`, and that mailbox
+** is used no more.
+**
+** Waiting. The server sleeps on a doorbell of its lane, the client on the doorbell of the node, one for all of its mailboxes.
+** Whoever publishes a block looks whether the other side sleeps, after it (seq_cst on both sides), and rings only then. A wait
+** looks for a while first, if there is a CPU for that. */
+#ifndef NODE_MAILBOX_H
+#define NODE_MAILBOX_H
+
+#include "base/atomic.h"
+#include "node/command.h"
+
+/* Lies in memory that all sides map. */
+typedef struct node_doorbell {
+  BASE_ALIGNED _Atomic uint32_t rings;
+  _Atomic uint32_t sleepers;
+} node_doorbell;
+
+/* Wakes who sleeps there; without a system call if nobody does. Any thread, any process. */
+void node_doorbell_ring(node_doorbell *bell);
+
+/* Sleep until it rings: `seen` is what node_doorbell_look returned before the last look for work. `deadline` as in
+** base_futex_wait; false: it has passed. */
+uint32_t node_doorbell_look(const node_doorbell *bell);
+int node_doorbell_sleep(node_doorbell *bell, uint32_t seen, int64_t deadline);
+
+typedef enum node_lane { NODE_TASKS, NODE_TRANSFERS, NODE_CONTROL, NODE_LANES } node_lane;
+
+typedef struct node_mailbox_memory node_mailbox_memory; /* the shared part */
+
+/* One side's end of a mailbox. Zero-initialised; node_mailbox_attach fills it in. */
+typedef struct node_mailbox {
+  node_mailbox_memory *memory;
+  node_doorbell *bell; /* of the node: replies ring it */
+  char *
+      scratch[NODE_LANES]; /* the private copy of the last block that was taken; grows to the largest block */
+  uint64_t room[NODE_LANES];
+  int is_server;
+} node_mailbox;
+
+/* Bytes of shared memory, the same in every build of one version. */
+uint64_t node_mailbox_size(void);
+/* Client, once: `memory` is zero and page-aligned. */
+void node_mailbox_init(void *memory);
+/* Each side: the error says which field of the memory is wrong (magic, version, sizes). */
+BATON_MUST_CHECK baton_status node_mailbox_attach(node_mailbox *mailbox, void *memory, node_doorbell *bell,
+                                                  int is_server, baton_error *err);
+void node_mailbox_detach(node_mailbox *mailbox);
+
+/* Client: copies a command into a lane. False: there is no room now. One thread a lane at a time. `later`: does not wake the
+** server; node_mailbox_flush does, for several posts at once. */
+int node_mailbox_post(node_mailbox *mailbox, node_lane lane, const node_command *command, int later);
+void node_mailbox_flush(node_mailbox *mailbox, node_lane lane);
+
+/* The next block of a lane, as a private copy that lives until the next take of that lane; NULL in *out: none. The client takes
+** replies, the server commands. `protocol_error` names the field. */
+BATON_MUST_CHECK baton_status node_mailbox_take(node_mailbox *mailbox, node_lane lane, const void **out,
+                                                baton_error *err);
+
+/* True if a take would find something; one load. */
+int node_mailbox_has(const node_mailbox *mailbox, node_lane lane);
+
+/* Server: copies a reply into a lane and rings the node if it sleeps. Waits while the ring is full (the client reads sooner or
+** later, or dies: then it is woken by node_mailbox_abandon). False: abandoned. */
+int node_mailbox_reply(node_mailbox *mailbox, node_lane lane, const node_reply *reply);
+
+/* Server: waits for a command. Looks for `look` ns, then sleeps. False: abandoned. */
+int node_mailbox_await(node_mailbox *mailbox, node_lane lane, int64_t look);
+
+/* Client: waits for a reply on the control lane, on a doorbell of that lane. False: the deadline has passed, or abandoned. */
+int node_mailbox_await_control(node_mailbox *mailbox, int64_t deadline);
+
+/* Either side, any thread: every wait above ends, now and later. For the death of one side and for the end. */
+void node_mailbox_abandon(node_mailbox *mailbox);
+int node_mailbox_is_abandoned(const node_mailbox *mailbox);
+
+/* Commands of runs up to this number are not begun any more. Client writes, server reads. */
+void node_mailbox_cancel(node_mailbox *mailbox, uint32_t run);
+uint32_t node_mailbox_cancelled(const node_mailbox *mailbox);
+
+/* What the server is doing, for dumps and for who finds it dead: the sequence of the command on the task lane that it has begun
+** and not answered, 0: none; and the number of commands that it has begun. Server writes. */
+void node_mailbox_begin(node_mailbox *mailbox, uint64_t sequence);
+uint64_t node_mailbox_current(const node_mailbox *mailbox, uint64_t *begun);
+
+#endif
