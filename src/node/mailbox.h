@@ -25,10 +25,12 @@ typedef struct node_doorbell {
 /* Wakes who sleeps there; without a system call if nobody does. Any thread, any process. */
 void node_doorbell_ring(node_doorbell *bell);
 
-/* Sleep until it rings: `seen` is what node_doorbell_look returned before the last look for work. `deadline` as in
-** base_futex_wait; false: it has passed. */
-uint32_t node_doorbell_look(const node_doorbell *bell);
-int node_doorbell_sleep(node_doorbell *bell, uint32_t seen, int64_t deadline);
+/* To sleep until it rings: announce, then look for work once more, then sleep with what the announcement returned, or withdraw.
+** Who publishes after the announcement rings. `deadline` as in base_futex_wait; false: it has passed. Each announcement ends
+** with one sleep or one withdrawal. Any number of threads. */
+uint32_t node_doorbell_announce(node_doorbell *bell);
+int node_doorbell_sleep(node_doorbell *bell, uint32_t announced, int64_t deadline);
+void node_doorbell_withdraw(node_doorbell *bell);
 
 typedef enum node_lane { NODE_TASKS, NODE_TRANSFERS, NODE_CONTROL, NODE_LANES } node_lane;
 
