@@ -75,6 +75,8 @@ typedef struct task_end {
 ** - `resume` is called from time to time by a lane with tasks that have not ended, and goes on with them:
 **   TASK_CALL_ENDED with one that now has; TASK_CALL_MOVED; TASK_CALL_WAITS if none could go on. With `stop` the run has
 **   been cancelled, and waiting is to end. May be NULL if no task waits.
+** - `drop` is called instead of `execute` for a task that fails unrun, because one that it depends on has failed or the run
+**   was cancelled. May be NULL.
 ** - `idle` says that a lane has nothing to run and goes to sleep. May be NULL.
 ** - `park` sleeps while *word == expected, at most `timeout` ns; it may return early, and returns false when the time is up.
 ** - `wake` wakes one sleeper or all.
@@ -83,6 +85,7 @@ typedef struct task_hooks {
   void *context;
   int (*execute)(void *context, const task_call *call);
   int (*resume)(void *context, uint32_t lane, int stop, task_end *end);
+  void (*drop)(void *context, const task_call *call);
   void (*idle)(void *context, uint32_t lane);
   int (*park)(void *context, const _Atomic uint32_t *word, uint32_t expected, int64_t timeout);
   void (*wake)(void *context, const _Atomic uint32_t *word, int all);
@@ -160,6 +163,10 @@ int task_engine_has_unrecorded(const task_engine *engine);
 
 /* Runs every task that can run. TASK_FAILED if any of the run has failed; TASK_LATE as in task_engine_wait. */
 task_status task_engine_settle(task_engine *engine, int64_t deadline);
+
+/* Runs what is ready and goes on with what waits inside, until nothing can, without waiting: for an owner that starts tasks
+** elsewhere (`execute` says TASK_CALL_WAITS) and is told of their ends by `resume`. One lane. */
+void task_engine_advance(task_engine *engine);
 
 /* Calls `visit` with the payload of every unfinished task that has a kernel, while no lane runs any; true as soon as it
 ** returns true. */

@@ -122,8 +122,14 @@ TASK_COLD static int call_long(task_engine *engine, task_lane *lane, const task_
 
 FOLDED int owns(lane_run run) { return run == RUN_ALONE || run == RUN_OWNER; }
 
+TASK_COLD static int drop(const task_engine *engine, const task_call *call) {
+  if (engine->hooks.drop) engine->hooks.drop(engine->hooks.context, call);
+  return TASK_CALL_FAILED;
+}
+
 FOLDED int call_kernel(task_engine *engine, task_lane *lane, const task_call *call, lane_run run) {
-  if (__builtin_expect(atomic_load_explicit(&engine->stop, memory_order_relaxed), 0)) return TASK_CALL_FAILED;
+  if (__builtin_expect(atomic_load_explicit(&engine->stop, memory_order_relaxed), 0))
+    return drop(engine, call);
   if (call->kernel == TASK_NO_KERNEL) return TASK_CALL_OK;
   if (run == RUN_ALONE) return task_lane_call(engine, lane, call);
   uint32_t cost = task_cost(engine, call->kernel);
@@ -137,7 +143,7 @@ static int execute_node(task_engine *engine, task_lane *lane, uint32_t node) {
                     .kernel = graph->nodes[node].kernel,
                     .lane = lane->number,
                     .task = {node, 1}};
-  if (atomic_load_explicit(&graph->poisoned[node], memory_order_relaxed)) return TASK_CALL_FAILED;
+  if (atomic_load_explicit(&graph->poisoned[node], memory_order_relaxed)) return drop(engine, &call);
   if (engine->walk.measuring) lane->until_sample = 1;
   return call_kernel(engine, lane, &call, RUN_GRAPH);
 }
@@ -151,7 +157,7 @@ FOLDED int execute(task_engine *engine, task_lane *lane, uint32_t slot, lane_run
                     .lane = owns(run) ? 0 : lane->number,
                     .task = {slot, task->sequence}};
   if (__builtin_expect(atomic_load_explicit(&task->poisoned, memory_order_relaxed), 0))
-    return TASK_CALL_FAILED;
+    return drop(engine, &call);
   return call_kernel(engine, lane, &call, run);
 }
 
@@ -300,6 +306,14 @@ static int go_on(task_engine *engine, task_lane *lane) {
 static inline void fetch_batch(const task_engine *engine, const task_lane *lane) {
   for (uint32_t i = 0; i < lane->batch_count; i++)
     __builtin_prefetch(&engine->window.slots[lane->batch[i] & ~TASK_ENTRY_FLAGS], 1);
+}
+
+void task_engine_advance(task_engine *engine) {
+  if (engine->held) return;
+  do {
+    while (task_lane_help(engine, 0)) {
+    }
+  } while (go_on(engine, &engine->lanes[0]));
 }
 
 static int claim(task_engine *engine, task_lane *lane, task_lane *victim, int any) {
