@@ -1,4 +1,5 @@
 #include "base/memory.h"
+#include "chip/span.h"
 #include "chip/worker.h"
 #include <stdio.h>
 
@@ -193,77 +194,28 @@ void chip_buffers_close(baton_worker *worker) {
 
 /* --- Tensors in a buffer -------------------------------------------------------------------------------- */
 
+static chip_memory memory_of(const baton_buffer *buffer) {
+  return (chip_memory){.base = buffer->address, .bytes = buffer->nbytes, .generation = buffer->number};
+}
+
 baton_status chip_buffer_refuse_span(const baton_buffer *buffer, uint64_t first, uint64_t end,
                                      baton_error *err) {
-  return baton_error_set(err, BATON_OUT_OF_RANGE, "bytes [%llu,%llu) of a buffer of %llu", (number)first,
-                         (number)end, (number)buffer->nbytes);
+  return chip_memory_refuse(buffer->nbytes, first, end, err);
 }
 
 baton_status chip_buffer_span(const baton_buffer *buffer, const baton_view *view, uint64_t *first,
                               uint64_t *bytes, baton_error *err) {
-  uint64_t below, above, at = (uintptr_t)view->data - buffer->address;
-  if (view->dtype == BATON_NO_DTYPE || view->dtype >= BATON_DTYPE_COUNT || view->ndim > BATON_MAX_DIMS)
-    return baton_error_set(err, BATON_OUT_OF_RANGE,
-                           "the result of a view operation that does not fit its tensor");
-  if (view->base != buffer->address || view->generation != buffer->number || view->block)
-    return baton_error_set(err, BATON_INVALID_ARGUMENT, "the view does not belong to the buffer");
-  if (at > buffer->nbytes || !tensor_reach(view, &below, &above))
-    return baton_error_set(err, BATON_OUT_OF_RANGE, "the view does not fit the buffer of %llu bytes",
-                           (number)buffer->nbytes);
-  if (below > at || above > buffer->nbytes - at)
-    return chip_buffer_refuse_span(buffer, below > at ? 0 : at - below,
-                                   above > UINT64_MAX - at ? UINT64_MAX : at + above, err);
-  *first = at - below;
-  *bytes = below + above;
-  return BATON_OK;
-}
-
-/* A contiguous view at the start of the buffer. */
-static baton_status make_view(const baton_buffer *buffer, baton_dtype dtype, int ndim, const int64_t *shape,
-                              baton_view *view, baton_error *err) {
-  if (dtype <= BATON_NO_DTYPE || dtype >= BATON_DTYPE_COUNT)
-    return baton_error_set(err, BATON_INVALID_ARGUMENT, "tensor: %d is no dtype", (int)dtype);
-  if (ndim < 0 || ndim > BATON_MAX_DIMS)
-    return baton_error_set(err, BATON_INVALID_ARGUMENT,
-                           "tensor: %d dimensions asked for, 0 to %d are possible", ndim, BATON_MAX_DIMS);
-  int64_t stride = 1;
-  *view = (baton_view){.dtype = (uint8_t)dtype, .ndim = (uint8_t)ndim, .generation = buffer->number};
-  view->base = buffer->address;
-  for (int d = ndim - 1; d >= 0; d--) {
-    if (shape[d] < 0)
-      return baton_error_set(err, BATON_INVALID_ARGUMENT, "tensor: a size of %lld is negative",
-                             (long long)shape[d]);
-    view->shape[d] = shape[d];
-    view->strides[d] = stride;
-    if (__builtin_mul_overflow(stride, shape[d] ? shape[d] : 1, &stride))
-      return baton_error_set(err, BATON_OUT_OF_RANGE, "tensor: more than 2^63 elements");
-  }
-  return BATON_OK;
-}
-
-static baton_status make_tensor(const baton_buffer *buffer, baton_dtype dtype, int ndim, const int64_t *shape,
-                                uint64_t offset, baton_view *out, baton_error *err) {
-  uint64_t first, bytes;
-  BATON_TRY(make_view(buffer, dtype, ndim, shape, out, err));
-  if (offset % baton_dtype_size(dtype))
-    return baton_error_set(err, BATON_INVALID_ARGUMENT,
-                           "tensor: offset %llu is not aligned for elements of %s", (number)offset,
-                           baton_dtype_name(dtype));
-  if (offset > buffer->nbytes)
-    return baton_error_set(err, BATON_OUT_OF_RANGE, "tensor: offset %llu of a buffer of %llu bytes",
-                           (number)offset, (number)buffer->nbytes);
-  out->data = (void *)(uintptr_t)(buffer->address + offset);
-  baton_status status = chip_buffer_span(buffer, out, &first, &bytes, err);
-  if (status != BATON_OK) baton_error_context(err, "tensor");
-  return status;
+  chip_memory memory = memory_of(buffer);
+  return chip_memory_span(&memory, view, first, bytes, err);
 }
 
 baton_status baton_buffer_tensor(baton_buffer *buffer, baton_dtype dtype, int ndim, const int64_t *shape,
                                  uint64_t offset, baton_view *out, baton_error *err) {
   *out = baton_view_invalid();
   baton_view view;
+  chip_memory memory = memory_of(buffer);
   BATON_TRY(chip_buffer_use(buffer, NULL, err));
-  baton_status status = make_tensor(buffer, dtype, ndim, shape, offset, &view, err);
+  baton_status status = chip_memory_tensor(&memory, dtype, ndim, shape, offset, &view, err);
   chip_buffer_unuse(buffer);
   if (status == BATON_OK) *out = view;
   return status;
