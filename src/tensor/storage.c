@@ -63,6 +63,8 @@ void tensor_storage_release(tensor_storage *storage) {
   base_free(storage);
 }
 
+void *tensor_storage_address(const tensor_storage *storage) { return storage->address; }
+
 /* --- Uses ----------------------------------------------------------------------------------------------- */
 
 void tensor_use_begin(tensor_storage *storage, int writes) {

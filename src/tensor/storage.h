@@ -12,6 +12,9 @@ tensor_storage *tensor_storage_of(const baton_tensor *tensor);
 void tensor_storage_retain(tensor_storage *storage);
 void tensor_storage_release(tensor_storage *storage);
 
+/* The address of its first byte. */
+void *tensor_storage_address(const tensor_storage *storage);
+
 /* A run that will read (or, with `writes`, write) the storage begins, and ends; `failure` is why its writes
 ** did not happen, or NULL. The run holds the storage in between. Any thread; never blocks. */
 void tensor_use_begin(tensor_storage *storage, int writes);

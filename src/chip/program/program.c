@@ -24,6 +24,7 @@ typedef struct program_kernel {
 
 struct baton_program {
   _Atomic uint32_t holds;
+  uint64_t number; /* unique in this process */
   _Atomic int compiled;
   pthread_mutex_t lock; /* of the compilation */
   chip_arena arena;     /* texts, kernels, units */
@@ -214,11 +215,13 @@ static baton_status fill(baton_program *program, const baton_program_options *op
 
 baton_status baton_program_create(const baton_program_options *options, baton_program **out,
                                   baton_error *err) {
+  static _Atomic uint64_t programs;
   *out = NULL;
   BATON_TRY(check_options(options, err));
   baton_program *program = base_calloc(1, sizeof *program);
   if (!program) return base_out_of_memory(err, "a program");
   atomic_init(&program->holds, 1);
+  program->number = atomic_fetch_add_explicit(&programs, 1, memory_order_relaxed) + 1;
   pthread_mutex_init(&program->lock, NULL);
   chip_kept_open(&program->kept);
   program->rebuild = options->rebuild;
@@ -231,6 +234,8 @@ baton_status baton_program_create(const baton_program_options *options, baton_pr
     baton_program_close(program);
   return status;
 }
+
+uint64_t chip_program_number(const baton_program *program) { return program->number; }
 
 baton_program *chip_program_hold(baton_program *program) {
   atomic_fetch_add_explicit(&program->holds, 1, memory_order_relaxed);

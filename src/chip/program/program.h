@@ -21,6 +21,9 @@ typedef struct chip_kernel {
 /* Another hold of the program, given back by baton_program_close. Any thread. */
 baton_program *chip_program_hold(baton_program *program);
 
+/* Unique in this process, and never that of another program. */
+uint64_t chip_program_number(const baton_program *program);
+
 /* NULL if the program has no signature: its arguments go unchecked. */
 const chip_signature *chip_program_signature(const baton_program *program);
 
