@@ -6,7 +6,7 @@
 #ifndef BATON_NODE_H
 #define BATON_NODE_H
 
-#include <baton/worker.h>
+#include <baton/buffer.h>
 
 #ifdef __cplusplus
 extern "C" {

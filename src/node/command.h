@@ -17,7 +17,8 @@ typedef enum node_operation {
   NODE_MALLOC,           /* `buffer`, `size` */
   NODE_FREE,             /* `buffer` */
   /* the calls are on the task lane, those four on the lane for transfers; the control lane takes them, and: */
-  NODE_REGISTER,    /* `callable`, data: a packed program (chip/program/pack.h) */
+  NODE_REGISTER, /* `callable`, data: a packed program (chip/program/pack.h); without data, to a thread of this process
+                       only: `buffer` is the address of the program, of which the executor takes a hold */
   NODE_UNREGISTER,  /* `callable` */
   NODE_SETUP_ARENA, /* data: baton_arena; reply data: uint32_t changed */
   NODE_STATS,       /* reply data: baton_stats */
@@ -38,9 +39,10 @@ typedef struct node_value {
   uint8_t unused;
   uint32_t
       segment; /* host tensors: 1 + number of the sender's segment; 0: memory that only the sender's process has */
-  uint64_t offset; /* host tensors: byte of the segment where the lowest element of the view begins */
-  uint64_t bytes;  /* host tensors: from there to behind the highest element */
-  uint64_t buffer; /* child memory: its number */
+  uint64_t offset;  /* host tensors: byte of the segment where the lowest element of the view begins */
+  uint64_t bytes;   /* host tensors: from there to behind the highest element */
+  uint64_t address; /* … and the address of that first byte in the sender */
+  uint64_t buffer;  /* child memory: its number */
   union {
     double f64;
     int64_t i64;

@@ -31,7 +31,7 @@ typedef struct node_endpoint_calls {
   /* Waits until the server is ready; after a failure it is as dead. */
   baton_status (*ready)(node_endpoint *endpoint, int64_t deadline, baton_error *err);
   /* Driver, before a command with host memory is posted: the server will find these bytes. False: it cannot (memory that a caller
-  ** wrapped): the command needs a copy in a segment. */
+  ** wrapped): the command needs a copy in a segment. NULL: the server is in this process and uses addresses. */
   int (*shares)(node_endpoint *endpoint, const void *address, uint64_t bytes, uint32_t *segment,
                 uint64_t *offset);
   /* After a death or loss: ends what is left of the server and begins a new one on a fresh mailbox; `ready` follows, then the caller
