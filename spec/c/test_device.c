@@ -226,6 +226,63 @@ static void open_survives_each_failing_allocation(void **state) {
   }
 }
 
+/* ---- memory that a caller lends ---- */
+
+static void assert_byte(device *dev, uint64_t address, uint8_t expected) {
+  uint8_t got = 0;
+  assert_int_equal(device_copy_out(dev, address + 999, &got, 1, NULL), BATON_OK);
+  assert_int_equal(got, expected);
+}
+
+static void memory_of_a_caller_outlives_its_device(void **state) {
+  (void)state;
+  base_extent memory;
+  uint64_t kept[3];
+  assert_int_equal(device_memory_alloc(1 << 20, &memory, NULL), BATON_OK);
+  assert_int_equal(memory.size, 1 << 20);
+  device_options options = {.id = 3, .memory_at = memory.address, .memory = memory.size, .threads = 1};
+  device *dev = open_with(options);
+  for (uint32_t i = 0; i < 3; i++) {
+    kept[i] = alloc_on(dev, 5000);
+    assert_int_equal(device_fill(dev, kept[i], (uint8_t)(i + 1), 5000, NULL), BATON_OK);
+  }
+  close_device(dev);
+  dev = open_with(options);
+  assert_int_equal(device_reserve(dev, kept[2], 5000, NULL), BATON_OK); /* in any order */
+  assert_int_equal(device_reserve(dev, kept[0], 5000, NULL), BATON_OK);
+  uint64_t next = alloc_on(dev, 5000);
+  assert_int_equal(next, kept[1]); /* the hole between them is free, and large enough */
+  assert_int_equal(device_fill(dev, next, 9, 5000, NULL), BATON_OK);
+  assert_byte(dev, kept[0], 1);
+  assert_byte(dev, kept[2], 3);
+  assert_int_equal(device_free(dev, kept[0], NULL), BATON_OK);
+  assert_int_equal(alloc_on(dev, 100), kept[0]);
+  assert_int_equal(device_statistics(dev).live, 3);
+  close_device(dev);
+  base_extent_free(&memory);
+}
+
+static void a_place_that_is_not_free_is_not_reserved(void **state) {
+  (void)state;
+  device *dev = open_device();
+  baton_error err = {0};
+  uint64_t used = alloc_on(dev, 4096);
+  assert_failed(device_reserve(dev, used, 1024, &err), &err, BATON_INVALID_ARGUMENT,
+                "1024 bytes at 0x100000000000000 of device 3 are not free");
+  assert_failed(device_reserve(dev, used + 8192, 1 << 20, &err), &err, BATON_INVALID_ARGUMENT,
+                "1048576 bytes at 0x100000000002000 of device 3 are not free");
+  assert_failed(device_reserve(dev, used + 8191, 1024, &err), &err, BATON_INVALID_ARGUMENT,
+                "1024 bytes at 0x100000000001fff of device 3 are not free");
+  assert_failed(device_reserve(dev, 1024, 1024, &err), &err, BATON_INVALID_ARGUMENT,
+                "1024 bytes at 0x400 of device 3 are not free");
+  assert_failed(device_reserve(dev, used + 4096, 0, &err), &err, BATON_INVALID_ARGUMENT,
+                "an allocation of 0 bytes");
+  close_device(dev);
+  device_options lent = {.id = 3, .memory_at = &err};
+  assert_int_equal(device_open(&lent, &dev, &err), BATON_INVALID_ARGUMENT);
+  baton_error_clear(&err);
+}
+
 /* ---- memory ---- */
 
 static void addresses_are_no_pointers(void **state) {
@@ -898,6 +955,8 @@ int main(void) {
       cmocka_unit_test(freed_memory_is_refused),
       cmocka_unit_test(full_memory_names_its_sizes),
       cmocka_unit_test(the_number_of_allocations_is_bounded),
+      cmocka_unit_test(memory_of_a_caller_outlives_its_device),
+      cmocka_unit_test(a_place_that_is_not_free_is_not_reserved),
       cmocka_unit_test(accounts_are_exact_with_many_threads),
       cmocka_unit_test(accounts_count_bytes_as_asked),
       cmocka_unit_test(ranges_agree_with_a_map),

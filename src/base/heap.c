@@ -112,19 +112,53 @@ static void split(base_heap *heap, uint32_t index, uint64_t units) {
   list_insert(heap, rest);
 }
 
-uint32_t base_heap_alloc(base_heap *heap, uint64_t size, uint64_t *offset) {
-  if (size > heap->capacity) return BASE_HEAP_NONE;
-  uint64_t units = size ? (size + heap->unit - 1) / heap->unit : 1;
-  uint32_t class = class_search(heap, class_ceil(units));
-  uint32_t index = class < BASE_HEAP_CLASSES ? heap->classes[class] : search_near(heap, units);
-  if (!index) return BASE_HEAP_NONE;
-  list_remove(heap, index);
+static uint64_t units_of(const base_heap *heap, uint64_t size) {
+  return size ? (size + heap->unit - 1) / heap->unit : 1;
+}
+
+/* Hands out the first `units` of a range that is out of the free lists. */
+static void take(base_heap *heap, uint32_t index, uint64_t units) {
   split(heap, index, units);
   heap->ranges[index].used = 1;
   heap->used += heap->ranges[index].size * heap->unit;
   heap->live++;
   if (heap->used > heap->high) heap->high = heap->used;
+}
+
+uint32_t base_heap_alloc(base_heap *heap, uint64_t size, uint64_t *offset) {
+  if (size > heap->capacity) return BASE_HEAP_NONE;
+  uint64_t units = units_of(heap, size);
+  uint32_t class = class_search(heap, class_ceil(units));
+  uint32_t index = class < BASE_HEAP_CLASSES ? heap->classes[class] : search_near(heap, units);
+  if (!index) return BASE_HEAP_NONE;
+  list_remove(heap, index);
+  take(heap, index, units);
   *offset = heap->ranges[index].offset * heap->unit;
+  return index;
+}
+
+/* The record of the lowest range is the first that was ever used: what is joined keeps the lower one. */
+uint32_t base_heap_alloc_at(base_heap *heap, uint64_t offset, uint64_t size) {
+  if (size > heap->capacity || offset > heap->capacity - size || offset % heap->unit) return BASE_HEAP_NONE;
+  uint64_t first = offset / heap->unit, units = units_of(heap, size);
+  uint32_t index = 1;
+  while (index && heap->ranges[index].offset + heap->ranges[index].size <= first)
+    index = heap->ranges[index].after;
+  if (!index || heap->ranges[index].used) return BASE_HEAP_NONE;
+  const base_heap_range *range = &heap->ranges[index];
+  uint64_t before = first - range->offset;
+  if (range->size - before < units) return BASE_HEAP_NONE;
+  list_remove(heap, index);
+  if (before) {
+    uint32_t rest;
+    split(heap, index, before);
+    list_insert(heap, index);
+    if (heap->ranges[index].size != before) return BASE_HEAP_NONE; /* no record for the rest */
+    rest = heap->ranges[index].after;
+    list_remove(heap, rest);
+    index = rest;
+  }
+  take(heap, index, units);
   return index;
 }
 

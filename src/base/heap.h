@@ -43,6 +43,9 @@ void base_heap_reset(base_heap *heap);
 ** records are used up. size == 0 counts as one unit. */
 uint32_t base_heap_alloc(base_heap *heap, uint64_t size, uint64_t *offset);
 
+/* The same at a given offset, a multiple of the unit. Looks through all ranges: for a region whose contents are known. */
+uint32_t base_heap_alloc_at(base_heap *heap, uint64_t offset, uint64_t size);
+
 void base_heap_free(base_heap *heap, uint32_t range);
 
 /* The largest request that would succeed now, in bytes. */

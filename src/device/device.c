@@ -71,6 +71,12 @@ static baton_status check_options(const device_options *options, baton_error *er
   if (options->threads > DEVICE_MAX_THREADS)
     return baton_error_set(err, BATON_OUT_OF_RANGE, "%u threads for device %u: at most %d", options->threads,
                            options->id, DEVICE_MAX_THREADS);
+  if (options->memory_at && (!options->memory || (uintptr_t)options->memory_at % DEVICE_MEMORY_UNIT ||
+                             options->memory % DEVICE_MEMORY_UNIT))
+    return baton_error_set(err, BATON_INVALID_ARGUMENT,
+                           "memory at %p of %llu bytes for device %u: whole units of %d bytes expected",
+                           options->memory_at, (unsigned long long)options->memory, options->id,
+                           DEVICE_MEMORY_UNIT);
   if (!(options->wait_seconds >= 0 && options->wait_seconds <= MAX_WAIT_SECONDS))
     return baton_error_set(err, BATON_INVALID_ARGUMENT,
                            "wait_device: a number of seconds in 0..%d expected, got %g", MAX_WAIT_SECONDS,

@@ -7,6 +7,7 @@
 #ifndef DEVICE_DEVICE_H
 #define DEVICE_DEVICE_H
 
+#include "base/segment.h"
 #include <baton/error.h>
 #include <stddef.h>
 
@@ -47,7 +48,9 @@ typedef struct device_fault {
 typedef struct device_options {
   const char *platform; /* the first one of device_platforms */
   uint32_t id;
-  uint64_t memory;  /* bytes; simulators: 4 GiB, or less if the machine or the limits of the process say so */
+  uint64_t memory; /* bytes; simulators: 4 GiB, or less if the machine or the limits of the process say so */
+  void *
+      memory_at; /* simulators: memory of the caller, `memory` bytes, which outlive the device; NULL: its own */
   uint32_t threads; /* simulators: threads that run kernels, at most DEVICE_MAX_THREADS; base_cpu_count() */
   int look;         /* opened to see what it has, whoever owns it */
   double wait_seconds; /* for another process that owns it */
@@ -111,6 +114,10 @@ int32_t device_owner(const device_platform *platform, uint32_t id);
 /* "alloc", "copy_in", …; NULL for DEVICE_CALL_NONE and for what is no call. Static. */
 const char *device_call_name(device_call call);
 
+/* Simulators: an extent as device_open makes for itself, for `memory_at` of one device after the other. `memory` as in the
+** options; out->size is what it became. The caller owns it. */
+BATON_MUST_CHECK baton_status device_memory_alloc(uint64_t memory, base_extent *out, baton_error *err);
+
 /* Opens a device with its memory and its streams. On success the caller owns *out; on failure *out is NULL.
 ** `unsupported` names the platforms that there are. A device belongs to one process, which may open it more than
 ** once; in another one that is `device_busy`, and names the owner. */
@@ -140,6 +147,10 @@ device_stats device_statistics(device *dev);
 /* `size` bytes, at least 512-byte aligned and not cleared; size == 0 is `invalid_argument`. Freed by
 ** device_free or by device_close. */
 BATON_MUST_CHECK baton_status device_alloc(device *dev, uint64_t size, uint64_t *address, baton_error *err);
+
+/* Takes a place that device_alloc gave for so many bytes in an earlier device over the same memory; its contents are as they
+** were. `invalid_argument` if it is not free, or no such place. */
+BATON_MUST_CHECK baton_status device_reserve(device *dev, uint64_t address, uint64_t size, baton_error *err);
 
 /* Takes the address that device_alloc gave. Freed memory: `double_free`; an address inside an allocation or
 ** outside all of them: `invalid_argument`. An address that was handed out again since is alive again. */

@@ -16,6 +16,8 @@
 #include "device/ranges.h"
 #include <pthread.h>
 
+enum { DEVICE_MEMORY_UNIT = 1024 }; /* of memory that a caller lends */
+
 typedef struct device_stream device_stream; /* each driver has its own */
 
 typedef struct device_driver {
@@ -33,6 +35,8 @@ typedef struct device_driver {
   /* `token` is the driver's own and comes back in free. `out_of_memory` says how much is left. */
   baton_status (*alloc)(device *dev, uint64_t size, uint64_t *address, uint64_t *token, baton_error *err);
   void (*free)(device *dev, uint64_t address, uint64_t token);
+  /* The same at a given address; `invalid_argument` if it is not free. */
+  baton_status (*alloc_at)(device *dev, uint64_t address, uint64_t size, uint64_t *token, baton_error *err);
 
   /* Done when they return. */
   baton_status (*copy_in)(device *dev, uint64_t address, const void *from, uint64_t size, baton_error *err);

@@ -33,6 +33,12 @@ static baton_status fault_alloc(device *dev, uint64_t size, uint64_t *address, u
   return dev->behind->alloc(dev, size, address, token, err);
 }
 
+/* Not a call that fails: what is there is taken back. */
+static baton_status fault_alloc_at(device *dev, uint64_t address, uint64_t size, uint64_t *token,
+                                   baton_error *err) {
+  return dev->behind->alloc_at(dev, address, size, token, err);
+}
+
 static void fault_free(device *dev, uint64_t address, uint64_t token) {
   dev->behind->free(dev, address, token);
 }
@@ -85,6 +91,7 @@ static void fault_close(device *dev) { dev->behind->close(dev); }
 static const device_driver fault_driver = {
     .close = fault_close,
     .alloc = fault_alloc,
+    .alloc_at = fault_alloc_at,
     .free = fault_free,
     .copy_in = fault_copy_in,
     .copy_out = fault_copy_out,

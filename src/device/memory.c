@@ -35,6 +35,18 @@ baton_status device_alloc(device *dev, uint64_t size, uint64_t *address, baton_e
   return BATON_OK;
 }
 
+baton_status device_reserve(device *dev, uint64_t address, uint64_t size, baton_error *err) {
+  uint64_t token;
+  if (size == 0)
+    return device_blame(dev->id, baton_error_set(err, BATON_INVALID_ARGUMENT, "an allocation of 0 bytes"),
+                        err);
+  baton_status status = dev->driver->alloc_at(dev, address, size, &token, err);
+  if (status != BATON_OK) return device_blame(dev->id, status, err);
+  status = account(dev, address, size, token, err);
+  if (status != BATON_OK) dev->driver->free(dev, address, token);
+  return device_blame(dev->id, status, err);
+}
+
 static baton_status refuse_unknown(const device *dev, uint64_t address, baton_error *err) {
   baton_error_set(err, BATON_INVALID_ARGUMENT, "0x%llx is no memory of device %u", (number)address, dev->id);
   baton_error_text(err, BATON_FIELD_HINT, "only addresses that this device handed out are valid");

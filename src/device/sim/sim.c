@@ -5,7 +5,7 @@
 #include <sys/sysinfo.h>
 
 enum {
-  UNIT = 1024,                  /* of an allocation */
+  UNIT = DEVICE_MEMORY_UNIT,    /* of an allocation */
   LEAST_DEFAULT = 64 << 20,     /* less memory is given only to those who ask for it */
   MAX_LIVE = 1 << 16,           /* allocations of one device */
   MAX_RANGES = 2 * MAX_LIVE + 2 /* with the free ranges between them */
@@ -34,16 +34,25 @@ static void sim_free_all(sim_device *sim) {
 }
 
 /* The memory that was asked for, or else as much as the limits of this process allow. */
-static baton_status open_memory(sim_device *sim, const device_options *options, baton_error *err) {
-  uint64_t memory = options->memory ? options->memory : default_memory();
+baton_status device_memory_alloc(uint64_t asked, base_extent *out, baton_error *err) {
+  uint64_t memory = asked ? asked : default_memory();
   memory = (memory + UNIT - 1) & ~(uint64_t)(UNIT - 1);
-  baton_status status = base_extent_alloc(memory, 4096, &sim->memory, err);
-  while (status != BATON_OK && !options->memory && memory > LEAST_DEFAULT) {
+  baton_status status = base_extent_alloc(memory, 4096, out, err);
+  while (status != BATON_OK && !asked && memory > LEAST_DEFAULT) {
     memory = memory / 2 & ~(uint64_t)(UNIT - 1);
-    status = base_extent_alloc(memory, 4096, &sim->memory, err);
+    status = base_extent_alloc(memory, 4096, out, err);
   }
+  return status;
+}
+
+static baton_status open_memory(sim_device *sim, const device_options *options, baton_error *err) {
+  sim->bytes = options->memory_at;
+  sim->base.memory = options->memory;
+  if (sim->bytes) return BATON_OK;
+  baton_status status = device_memory_alloc(options->memory, &sim->memory, err);
   if (status != BATON_OK) baton_error_context(err, "memory of device %u", options->id);
-  sim->base.memory = memory;
+  sim->bytes = sim->memory.address;
+  sim->base.memory = sim->memory.size;
   return status;
 }
 
@@ -119,6 +128,21 @@ static baton_status sim_alloc(device *dev, uint64_t size, uint64_t *address, uin
   return BATON_OK;
 }
 
+static baton_status sim_alloc_at(device *dev, uint64_t address, uint64_t size, uint64_t *token,
+                                 baton_error *err) {
+  sim_device *sim = (sim_device *)dev;
+  uint32_t range = BASE_HEAP_NONE;
+  pthread_mutex_lock(&sim->lock);
+  if (address >= SIM_ADDRESS_BASE && sim->heap.live < MAX_LIVE)
+    range = base_heap_alloc_at(&sim->heap, address - SIM_ADDRESS_BASE, size);
+  pthread_mutex_unlock(&sim->lock);
+  if (range == BASE_HEAP_NONE)
+    return baton_error_set(err, BATON_INVALID_ARGUMENT, "%llu bytes at 0x%llx of device %u are not free",
+                           (number)size, (number)address, dev->id);
+  *token = range;
+  return BATON_OK;
+}
+
 static void sim_free(device *dev, uint64_t address, uint64_t token) {
   (void)address;
   sim_device *sim = (sim_device *)dev;
@@ -128,7 +152,7 @@ static void sim_free(device *dev, uint64_t address, uint64_t token) {
 }
 
 static void *sim_translate(device *dev, uint64_t address) {
-  return (char *)((sim_device *)dev)->memory.address + (address - SIM_ADDRESS_BASE);
+  return ((sim_device *)dev)->bytes + (address - SIM_ADDRESS_BASE);
 }
 
 static baton_status sim_copy_in(device *dev, uint64_t address, const void *from, uint64_t size,
@@ -155,6 +179,7 @@ const device_driver device_driver_sim = {
     .open = sim_open,
     .close = sim_close,
     .alloc = sim_alloc,
+    .alloc_at = sim_alloc_at,
     .free = sim_free,
     .copy_in = sim_copy_in,
     .copy_out = sim_copy_out,

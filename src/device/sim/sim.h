@@ -14,7 +14,8 @@
 typedef struct sim_device sim_device;
 struct sim_device {
   device base;
-  base_extent memory;
+  base_extent memory;   /* its own; empty: the memory is lent */
+  char *bytes;          /* of either */
   pthread_mutex_t lock; /* guards the heap */
   base_heap heap;
   void *records; /* of the heap */
