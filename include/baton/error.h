@@ -41,6 +41,7 @@ extern "C" {
   X(TIMEOUT, "timeout")                         \
   X(KERNEL_CRASH, "kernel_crash")               \
   X(WORKER_LOST, "worker_lost")                 \
+  X(PROTOCOL_ERROR, "protocol_error")           \
   X(RESOURCE_LIMIT, "resource_limit")           \
   X(COMPILE_FAILED, "compile_failed")           \
   X(UNSUPPORTED, "unsupported")                 \

@@ -56,7 +56,7 @@ typedef struct baton_kernel_options {
   int waits;   /* may wait for other kernels while it runs, also in tasks without sync_start */
 } baton_kernel_options;
 
-/* Exactly one of orchestrate, orchestration_source, orchestration_code and orchestration_object. */
+/* Exactly one of orchestrate, orchestration_source, orchestration_code, orchestration_object and host. */
 typedef struct baton_program_options {
   const char *name;
   const char *directory;         /* relative paths start here; NULL: the working directory */
@@ -74,6 +74,10 @@ typedef struct baton_program_options {
   const char *orchestration_entry; /* NULL: the program's name */
   const char *const *orchestration_cflags, *const *orchestration_include, *const *orchestration_libs;
   const char *const *cflags, *const *include, *const *libs; /* of the orchestration and of every kernel */
+  /* A function of the host instead: it runs on the thread of a worker or sub worker of a node, over host memory, in tasks
+  ** (baton/node.h). It gets tensors as the task has them, strided ones too. Of these options count source … libs, and
+  ** `name` (NULL: the program's); no kernels beside it. */
+  const baton_kernel_options *host;
 } baton_program_options;
 
 /* Checks the options and copies them. Compiles nothing yet. The caller owns *out and closes it; runs that

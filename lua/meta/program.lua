@@ -17,7 +17,7 @@
 ---@field source? string a file: C11, or C++17 if it ends in .cc or .cpp
 ---@field code? string C11 text
 ---@field object? string a shared object, loaded as it is
----@field entry? string the function; default: the kernel's key, for an orchestration the program's name
+---@field entry? string the function; default: the kernel's key, for an orchestration and a function of the host the program's name
 ---@field cflags? string|string[] one argument each
 ---@field include? string|string[] folders of headers
 ---@field libs? string|string[] "m" for a system library; with a slash or a dot in it, a file
@@ -28,13 +28,14 @@
 ---@field strided? boolean takes any view; default: contiguous tensors only
 ---@field waits? boolean it may wait for other kernels while it runs: baton_wait_ge, baton_spin_hint, baton_block_barrier; in tasks with `sync_start` every kernel may
 
---- Exactly one of `graph` and `orchestration`.
+--- Exactly one of `graph`, `orchestration` and `host`.
 ---@class baton.ProgramOptions
 ---@field name string
 ---@field signature? baton.Parameter[] checked at every run
 ---@field kernels? table<string, baton.KernelOptions>
 ---@field graph? function submits the tasks of one run: `function(g, ...)` with the arguments of the signature
 ---@field orchestration? baton.CodeOptions a C function that submits them
+---@field host? baton.CodeOptions a C function of the host instead, written like a kernel (`BATON_KERNEL`), without `kernels`: a node calls it in tasks of its workers and sub workers, over host memory
 ---@field edges? "explicit" only `deps` order the tasks, in every scope; default: also what they read and write
 ---@field keep? boolean false: every run on host_build_graph builds its graph anew; default: up to 8 graphs are kept
 ---@field cflags? string|string[] of the orchestration and of every kernel; so are the next two

@@ -239,13 +239,21 @@ static void bad_options_are_refused(void **state) {
   } cases[] = {
       {{.orchestrate = submit_nothing}, "a program needs a name"},
       {{.name = "p"},
-       "p: exactly one of orchestrate, orchestration_source, orchestration_code and orchestration_object "
-       "expected, "
-       "got none"},
+       "p: exactly one of orchestrate, orchestration_source, orchestration_code, orchestration_object and "
+       "host "
+       "expected, got none"},
       {{.name = "p", .orchestrate = submit_nothing, .orchestration_code = ""},
-       "p: exactly one of orchestrate, orchestration_source, orchestration_code and orchestration_object "
-       "expected, "
-       "got orchestrate and orchestration_code"},
+       "p: exactly one of orchestrate, orchestration_source, orchestration_code, orchestration_object and "
+       "host "
+       "expected, got orchestrate and orchestration_code"},
+      {{.name = "p", .orchestrate = submit_nothing, .host = &good},
+       "p: exactly one of orchestrate, orchestration_source, orchestration_code, orchestration_object and "
+       "host "
+       "expected, got orchestrate and host"},
+      {{.name = "p", .host = &good, .kernels = &good, .nkernels = 1},
+       "p: a function of the host has no kernels, got 1"},
+      {{.name = "p", .host = &(baton_kernel_options){.entry = "f"}},
+       "p: host: exactly one of source, code, object and function expected, got none"},
       {{.name = "p", .orchestrate = submit_nothing, .nkernels = 2}, "p: 2 kernels announced, none given"},
       {{.name = "p", .orchestrate = submit_nothing, .nkernels = 3, .kernels = twins},
        "p: two kernels are called 'k'"},

@@ -87,16 +87,46 @@ describe("baton.program", function()
       baton.program, { name = "gemm", orchestration = { sorce = "x.c" } }))
   end)
 
-  it("wants exactly one of graph and orchestration", function()
-    assert.equal("gemm: exactly one of graph and orchestration expected, got none",
-      raises("invalid_argument", baton.program, without "graph"))
-    assert.equal("gemm: exactly one of graph and orchestration expected, got both", message { orchestration = {} })
+  it("wants exactly one of graph, orchestration and host", function()
+    local function expected(got)
+      return "gemm: exactly one of graph, orchestration and host expected, got " .. got
+    end
+    assert.equal(expected "none", raises("invalid_argument", baton.program, without "graph"))
+    assert.equal(expected "graph and orchestration", message { orchestration = {} })
+    assert.equal(expected "graph and host", message { host = {} })
+    assert.equal(expected "all three", message { orchestration = {}, host = {} })
+    assert.equal(expected "orchestration and host", raises("invalid_argument", baton.program,
+      { name = "gemm", orchestration = {}, host = {} }))
     assert.equal("gemm: field 'graph' must be a function, got graph.lua", message { graph = "graph.lua" })
     local function orchestration(value)
       return raises("invalid_argument", baton.program, { name = "gemm", orchestration = value })
     end
     assert.equal("gemm: orchestration must be a table, got a.c", orchestration "a.c")
     assert.equal("gemm: orchestration: exactly one of source, code and object expected, got none", orchestration {})
+  end)
+
+  it("takes a function of the host, which no chip runs", function()
+    local count <close> = baton.program { name = "count", host = {
+      code = [[#include <baton/kernel.h>
+        BATON_KERNEL(count) { baton_io(args, 0, int)[0]++; }]] } }
+    count:compile()
+    assert.same({}, count.runtimes)
+    local chip <close> = baton.worker {}
+    assert.equal("count: a function of the host is no program of a chip", raises("unsupported", chip.run, chip, count, {}))
+    assert.equal("count: a function of the host is no program of a chip", raises("unsupported", chip.rounds, chip, count, {}))
+    local function host(value)
+      return raises("invalid_argument", baton.program, { name = "count", host = value })
+    end
+    assert.equal("count: host must be a table, got a.c", host "a.c")
+    assert.equal("count: host: exactly one of source, code and object expected, got none", host {})
+    assert.equal("count: host: unknown option 'sorce', did you mean 'source'?", raises("unknown_option",
+      baton.program, { name = "count", host = { sorce = "x.c" } }))
+    assert.equal("count: a function of the host has no kernels, got 1", raises("invalid_argument", baton.program,
+      { name = "count", kernels = { k = { core = "aiv", code = "" } }, host = { code = "" } }))
+    local none <close> = baton.program { name = "count", host = { code = "int there;", entry = "here" } }
+    assert.equal("count: host function count: inline code has no function 'here'",
+      (raises("compile_failed", none.compile, none):gsub("%S+ %(inline code%)", "inline code"):gsub(
+        "%S+_spec.lua has", "inline code has")))
   end)
 
   it("wants each kernel with a core and one place for its code", function()

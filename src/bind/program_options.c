@@ -120,6 +120,19 @@ static void check_alternatives(const reader *r, const char *who, const char *sou
                        : "code and object");
 }
 
+/* Where the code of a kernel or of a function of the host is, and how it is compiled. */
+static void read_code(const reader *r, int table, const char *who, baton_kernel_options *kernel) {
+  kernel->source = read_text(r, table, who, "source");
+  kernel->code = read_text(r, table, who, "code");
+  kernel->object = read_text(r, table, who, "object");
+  check_alternatives(r, who, kernel->source, kernel->code, kernel->object);
+  kernel->code_file = locate_code(r, kernel->code, &kernel->code_line);
+  kernel->entry = read_text(r, table, who, "entry");
+  kernel->cflags = read_texts(r, table, who, "cflags");
+  kernel->include = read_texts(r, table, who, "include");
+  kernel->libs = read_texts(r, table, who, "libs");
+}
+
 /* The kernel whose table is on top of the stack. */
 static void read_kernel(const reader *r, const char *name, baton_kernel_options *kernel) {
   static const char *const keys[] = {"core",   "source",  "code", "object",  "entry", "signature",
@@ -133,15 +146,7 @@ static void read_kernel(const reader *r, const char *name, baton_kernel_options 
   bind_check_options(L, table, who, keys);
   kernel->name = name;
   kernel->core = read_core(r, table, who);
-  kernel->source = read_text(r, table, who, "source");
-  kernel->code = read_text(r, table, who, "code");
-  kernel->object = read_text(r, table, who, "object");
-  check_alternatives(r, who, kernel->source, kernel->code, kernel->object);
-  kernel->code_file = locate_code(r, kernel->code, &kernel->code_line);
-  kernel->entry = read_text(r, table, who, "entry");
-  kernel->cflags = read_texts(r, table, who, "cflags");
-  kernel->include = read_texts(r, table, who, "include");
-  kernel->libs = read_texts(r, table, who, "libs");
+  read_code(r, table, who, kernel);
   kernel->strided = read_flag(r, table, who, "strided", 0);
   kernel->params = bind_read_signature(L, r->anchor, table, who, &kernel->nparams);
   kernel->waits = read_flag(r, table, who, "waits", 0);
@@ -214,19 +219,47 @@ static void read_orchestration(const reader *r, baton_program_options *options) 
   options->orchestration_libs = read_texts(r, table, who, "libs");
 }
 
+/* The function of the host whose table is on top of the stack. */
+static void read_host(const reader *r, baton_program_options *options) {
+  static const char *const keys[] = {"source", "code", "object", "entry", "cflags", "include", "libs", NULL};
+  lua_State *L = r->L;
+  int table = lua_gettop(L);
+  lua_pushfstring(L, "%s: host", r->program);
+  const char *who = keep_text(r);
+  if (lua_type(L, table) != LUA_TTABLE)
+    bind_fail(L, BATON_INVALID_ARGUMENT, "%s must be a table, got %s", who, bind_describe(L, table));
+  bind_check_options(L, table, who, keys);
+  baton_kernel_options *host = bind_scratch(L, r->anchor, sizeof *host);
+  read_code(r, table, who, host);
+  options->host = host;
+}
+
+/* Exactly one of the three is there. */
+static void check_body(const reader *r, int graph, int orchestration, int host) {
+  const char *got = graph && orchestration && host ? "all three"
+                    : graph && orchestration       ? "graph and orchestration"
+                    : graph && host                ? "graph and host"
+                    : orchestration && host        ? "orchestration and host"
+                                                   : "none";
+  if (graph + orchestration + host != 1)
+    bind_fail(r->L, BATON_INVALID_ARGUMENT,
+              "%s: exactly one of graph, orchestration and host expected, got %s", r->program, got);
+}
+
 /* True for a Lua graph, whose function then is on top of the stack. */
 static int read_body(const reader *r, baton_program_options *options) {
   lua_State *L = r->L;
-  int graph = push_field(r, 1, "graph"), orchestration = push_field(r, 1, "orchestration");
-  if ((graph == LUA_TNIL) == (orchestration == LUA_TNIL))
-    bind_fail(L, BATON_INVALID_ARGUMENT, "%s: exactly one of graph and orchestration expected, got %s",
-              r->program, graph == LUA_TNIL ? "none" : "both");
-  if (orchestration != LUA_TNIL) {
-    read_orchestration(r, options);
-    lua_pop(L, 2);
+  int graph = push_field(r, 1, "graph"), host = push_field(r, 1, "host"),
+      orchestration = push_field(r, 1, "orchestration");
+  check_body(r, graph != LUA_TNIL, orchestration != LUA_TNIL, host != LUA_TNIL);
+  if (orchestration != LUA_TNIL) read_orchestration(r, options);
+  lua_pop(L, 1);
+  if (host != LUA_TNIL) read_host(r, options);
+  lua_pop(L, 1);
+  if (graph == LUA_TNIL) {
+    lua_pop(L, 1);
     return 0;
   }
-  lua_pop(L, 1);
   if (graph != LUA_TFUNCTION)
     bind_fail(L, BATON_INVALID_ARGUMENT, "%s: field 'graph' must be a function, got %s", r->program,
               bind_describe(L, -1));
@@ -263,9 +296,8 @@ static const char *calling_folder(const reader *r) {
 }
 
 int bind_read_program(lua_State *L, int anchor, baton_program_options *options) {
-  static const char *const keys[] = {"name",          "signature", "kernels", "graph",
-                                     "orchestration", "edges",     "keep",    "cflags",
-                                     "include",       "libs",      NULL};
+  static const char *const keys[] = {"name",  "signature", "kernels", "graph",   "orchestration", "host",
+                                     "edges", "keep",      "cflags",  "include", "libs",          NULL};
   reader r = {.L = L, .anchor = anchor, .program = "baton.program"};
   luaL_checkstack(L, 16, NULL);
   *options = (baton_program_options){0};

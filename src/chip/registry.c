@@ -81,6 +81,8 @@ static int same_kernel(const chip_kernel *a, const chip_kernel *b) {
 /* Both are compiled. A graph has state that nobody can compare: it is like itself only. */
 static int same_program(const baton_program *a, const baton_program *b) {
   if (a == b) return 1;
+  if (chip_program_is_host(a) != chip_program_is_host(b)) return 0;
+  if (chip_program_is_host(a) && chip_program_host(a)->function != chip_program_host(b)->function) return 0;
   if (chip_program_is_graph(a) || chip_program_orchestrate(a) != chip_program_orchestrate(b)) return 0;
   if (!same_texts(baton_program_name(a), baton_program_name(b)) ||
       chip_program_kernel_count(a) != chip_program_kernel_count(b) ||

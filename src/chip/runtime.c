@@ -17,6 +17,7 @@ static const chip_runtime *const *candidates(const baton_program *program) {
 
 const char *baton_program_runtime(const baton_program *program, uint32_t index) {
   const chip_runtime *const *runtimes = candidates(program);
+  if (chip_program_is_host(program)) return NULL;
   for (uint32_t i = 0; i < RUNTIMES; i++)
     if (runtimes[i]->accepts(program) && index-- == 0) return runtimes[i]->name;
   return NULL;
@@ -42,9 +43,17 @@ static baton_status refuse(const char *name, const baton_program *program, baton
   return BATON_UNSUPPORTED;
 }
 
+static baton_status refuse_host(const baton_program *program, baton_error *err) {
+  baton_error_set(err, BATON_UNSUPPORTED, "%s: a function of the host is no program of a chip",
+                  baton_program_name(program));
+  baton_error_text(err, BATON_FIELD_HINT, "submit it with submit_next_level or submit_sub of a node");
+  return BATON_UNSUPPORTED;
+}
+
 baton_status chip_runtime_find(const char *name, const baton_program *program, const chip_runtime **out,
                                baton_error *err) {
   const chip_runtime *const *runtimes = candidates(program);
+  if (chip_program_is_host(program)) return refuse_host(program, err);
   for (int i = 0; i < RUNTIMES; i++) {
     if (name && strcmp(name, runtimes[i]->name) != 0) continue;
     if (!runtimes[i]->accepts(program)) continue;

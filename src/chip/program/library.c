@@ -73,6 +73,8 @@ void *chip_library_symbol(const chip_library *library, const char *name) {
   return dlsym(library->handle, name);
 }
 
+const char *chip_library_path(const chip_library *library) { return library->path; }
+
 void chip_library_close(chip_library *library) {
   if (!library) return;
   pthread_mutex_lock(&lock);

@@ -18,6 +18,9 @@ int chip_library_shadows(const char *path, const base_digest *digest);
 /* The address of a function; NULL if there is none of that name. */
 void *chip_library_symbol(const chip_library *library, const char *name);
 
+/* The file that it was loaded from. Lives as long as the library. */
+const char *chip_library_path(const chip_library *library);
+
 /* Gives one hold back; the object is unloaded with the last. NULL is ignored. */
 void chip_library_close(chip_library *library);
 

@@ -37,6 +37,9 @@ struct baton_program {
   baton_orchestrate orchestrate;
   chip_unit orchestration;
   chip_library *library;
+  program_kernel *host;         /* a function of the host instead */
+  _Atomic(const void *) script; /* the graph as bytes, set once with its size under the lock */
+  uint64_t script_size;
   chip_kept kept;
   chip_records *records;
 };
@@ -53,44 +56,56 @@ static int given(const char *const *names, const int *set, int count, char *text
   return found;
 }
 
-static baton_status check_kernel(const char *program, const baton_kernel_options *kernel, uint32_t i,
-                                 baton_error *err) {
+static baton_status check_code(const char *program, const char *what, const char *name,
+                               const baton_kernel_options *kernel, baton_error *err) {
   static const char *const names[] = {"source", "code", "object", "function"};
   const int set[] = {kernel->source != NULL, kernel->code != NULL, kernel->object != NULL,
                      kernel->function != NULL};
   char text[64];
+  if (given(names, set, 4, text, sizeof text) == 1) return BATON_OK;
+  return baton_error_set(err, BATON_INVALID_ARGUMENT,
+                         "%s: %s%s: exactly one of source, code, object and function expected, got %s",
+                         program, what, name, text);
+}
+
+static baton_status check_kernel(const char *program, const baton_kernel_options *kernel, uint32_t i,
+                                 baton_error *err) {
   if (!kernel->name || !kernel->name[0])
     return baton_error_set(err, BATON_INVALID_ARGUMENT, "%s: kernel %u has no name", program, i + 1);
   if (kernel->core != BATON_AIC && kernel->core != BATON_AIV)
     return baton_error_set(err, BATON_INVALID_ARGUMENT,
                            "%s: kernel %s: core must be aic (%d) or aiv (%d), got %d", program, kernel->name,
                            BATON_AIC, BATON_AIV, (int)kernel->core);
-  if (given(names, set, 4, text, sizeof text) != 1)
-    return baton_error_set(err, BATON_INVALID_ARGUMENT,
-                           "%s: kernel %s: exactly one of source, code, object and function expected, got %s",
-                           program, kernel->name, text);
-  return BATON_OK;
+  return check_code(program, "kernel ", kernel->name, kernel, err);
+}
+
+static baton_status check_host(const baton_program_options *options, baton_error *err) {
+  if (options->nkernels)
+    return baton_error_set(err, BATON_INVALID_ARGUMENT, "%s: a function of the host has no kernels, got %u",
+                           options->name, options->nkernels);
+  return check_code(options->name, "host", "", options->host, err);
 }
 
 static baton_status check_options(const baton_program_options *options, baton_error *err) {
   static const char *const names[] = {"orchestrate", "orchestration_source", "orchestration_code",
-                                      "orchestration_object"};
-  char text[96];
+                                      "orchestration_object", "host"};
+  char text[112];
   if (!options || !options->name || !options->name[0])
     return baton_error_set(err, BATON_INVALID_ARGUMENT, "a program needs a name");
   const int set[] = {options->orchestrate != NULL, options->orchestration_source != NULL,
-                     options->orchestration_code != NULL, options->orchestration_object != NULL};
-  if (given(names, set, 4, text, sizeof text) != 1)
+                     options->orchestration_code != NULL, options->orchestration_object != NULL,
+                     options->host != NULL};
+  if (given(names, set, 5, text, sizeof text) != 1)
     return baton_error_set(err, BATON_INVALID_ARGUMENT,
-                           "%s: exactly one of orchestrate, orchestration_source, orchestration_code and "
-                           "orchestration_object expected, got %s",
+                           "%s: exactly one of orchestrate, orchestration_source, orchestration_code, "
+                           "orchestration_object and host expected, got %s",
                            options->name, text);
   if (options->nkernels > 0 && !options->kernels)
     return baton_error_set(err, BATON_INVALID_ARGUMENT, "%s: %u kernels announced, none given", options->name,
                            options->nkernels);
   for (uint32_t i = 0; i < options->nkernels; i++)
     BATON_TRY(check_kernel(options->name, &options->kernels[i], i, err));
-  return BATON_OK;
+  return options->host ? check_host(options, err) : BATON_OK;
 }
 
 /* ---- creating ---- */
@@ -119,13 +134,15 @@ static chip_unit common_unit(const baton_program *program, const char *const *co
       .directory = program->directory, .cflags = {shared[0]}, .include = {shared[1]}, .libs = {shared[2]}};
 }
 
-static baton_status create_kernel(baton_program *program, const baton_kernel_options *options,
-                                  const chip_unit *common, program_kernel *kernel, baton_error *err) {
+/* `role` and the name are in the messages: ": kernel " and "tile". */
+static baton_status create_function(baton_program *program, const baton_kernel_options *options,
+                                    const char *role, const char *called, const chip_unit *common,
+                                    program_kernel *kernel, baton_error *err) {
   chip_arena *arena = &program->arena;
-  size_t size = strlen(program->name) + strlen(options->name) + sizeof ": kernel ";
+  size_t size = strlen(program->name) + strlen(role) + strlen(called) + 1;
   char *who = chip_arena_alloc(arena, size);
-  if (who) snprintf(who, size, "%s: kernel %s", program->name, options->name);
-  const char *name = chip_arena_text(arena, options->name);
+  if (who) snprintf(who, size, "%s%s%s", program->name, role, called);
+  const char *name = chip_arena_text(arena, called);
   kernel->shown = (chip_kernel){.name = name,
                                 .who = who,
                                 .core = options->core,
@@ -146,11 +163,25 @@ static baton_status create_kernel(baton_program *program, const baton_kernel_opt
   kernel->unit.cflags[1] = chip_arena_texts(arena, options->cflags);
   kernel->unit.include[1] = chip_arena_texts(arena, options->include);
   kernel->unit.libs[1] = chip_arena_texts(arena, options->libs);
-  if (arena->failed) return base_out_of_memory(err, "a program");
+  return arena->failed ? base_out_of_memory(err, "a program") : BATON_OK;
+}
+
+static baton_status create_kernel(baton_program *program, const baton_kernel_options *options,
+                                  const chip_unit *common, program_kernel *kernel, baton_error *err) {
+  BATON_TRY(create_function(program, options, ": kernel ", options->name, common, kernel, err));
   if (!options->params) return BATON_OK;
-  BATON_TRY(chip_signature_create(who, options->params, options->nparams, &kernel->signature, err));
+  BATON_TRY(
+      chip_signature_create(kernel->shown.who, options->params, options->nparams, &kernel->signature, err));
   kernel->shown.signature = kernel->signature;
   return BATON_OK;
+}
+
+static baton_status create_host(baton_program *program, const baton_kernel_options *options,
+                                const chip_unit *common, baton_error *err) {
+  program->host = chip_arena_alloc(&program->arena, sizeof *program->host);
+  if (!program->host) return base_out_of_memory(err, "a program");
+  const char *name = options->name && options->name[0] ? options->name : program->name;
+  return create_function(program, options, ": host function ", name, common, program->host, err);
 }
 
 static void create_orchestration(baton_program *program, const baton_program_options *options,
@@ -210,6 +241,7 @@ static baton_status fill(baton_program *program, const baton_program_options *op
         chip_signature_create(program->name, options->params, options->nparams, &program->signature, err));
   for (uint32_t i = 0; i < options->nkernels; i++, program->nkernels++)
     BATON_TRY(create_kernel(program, &options->kernels[i], &common, &program->kernels[i], err));
+  if (options->host) BATON_TRY(create_host(program, options->host, &common, err));
   return sort_kernels(program, err);
 }
 
@@ -248,6 +280,7 @@ void baton_program_close(baton_program *program) {
     chip_library_close(program->kernels[i].library);
     chip_signature_free(program->kernels[i].signature);
   }
+  if (program->host) chip_library_close(program->host->library);
   chip_library_close(program->library);
   chip_signature_free(program->signature);
   chip_kept_close(&program->kept);
@@ -275,6 +308,7 @@ static baton_status compile_orchestration(baton_program *program, baton_error *e
     void *address;
     baton_orchestrate function;
   } found;
+  if (program->host) return compile_kernel(program->host, err);
   if (program->orchestrate) return BATON_OK;
   BATON_TRY(chip_unit_load(&program->orchestration, &program->library, &found.address, err));
   program->orchestrate = found.function;
@@ -302,6 +336,8 @@ const char *baton_program_name(const baton_program *program) { return program->n
 const chip_signature *chip_program_signature(const baton_program *program) { return program->signature; }
 baton_orchestrate chip_program_orchestrate(const baton_program *program) { return program->orchestrate; }
 int chip_program_is_graph(const baton_program *program) { return program->graph; }
+int chip_program_is_host(const baton_program *program) { return program->host != NULL; }
+const chip_kernel *chip_program_host(const baton_program *program) { return &program->host->shown; }
 int chip_program_is_explicit(const baton_program *program) { return program->explicit_edges; }
 struct chip_kept *chip_program_kept(baton_program *program) {
   return &program->kept;
@@ -320,9 +356,44 @@ uint32_t chip_program_kernel_count(const baton_program *program) { return progra
 
 int chip_program_is_local(const baton_program *program) {
   const chip_unit *unit = &program->orchestration;
-  int local = !unit->source && !unit->code && !unit->object;
+  uint64_t size;
+  int local = !unit->source && !unit->code && !unit->object && !chip_program_script(program, &size);
+  if (program->host) return program->host->shown.local;
   for (uint32_t i = 0; i < program->nkernels; i++) local |= program->kernels[i].shown.local;
   return local;
+}
+
+int chip_program_object(const baton_program *program, uint32_t index, const char **path, const char **entry) {
+  const program_kernel *kernel = index == CHIP_PROGRAM_BODY ? program->host : &program->kernels[index];
+  const chip_library *library = kernel ? kernel->library : program->library;
+  if (!library) return 0;
+  *path = chip_library_path(library);
+  *entry = kernel ? kernel->unit.entry : program->orchestration.entry;
+  return 1;
+}
+
+static baton_status keep_script(baton_program *program, const void *bytes, uint64_t size, baton_error *err) {
+  if (atomic_load_explicit(&program->script, memory_order_relaxed)) return BATON_OK;
+  void *copy = chip_arena_alloc(&program->arena, size);
+  if (!copy) return base_out_of_memory(err, "the graph of a program as bytes");
+  memcpy(copy, bytes, size);
+  program->script_size = size;
+  atomic_store_explicit(&program->script, copy, memory_order_release); /* with its size and bytes */
+  return BATON_OK;
+}
+
+baton_status chip_program_set_script(baton_program *program, const void *bytes, uint64_t size,
+                                     baton_error *err) {
+  pthread_mutex_lock(&program->lock);
+  baton_status status = keep_script(program, bytes, size, err);
+  pthread_mutex_unlock(&program->lock);
+  return status;
+}
+
+const void *chip_program_script(const baton_program *program, uint64_t *size) {
+  const void *script = atomic_load_explicit(&program->script, memory_order_acquire);
+  *size = script ? program->script_size : 0;
+  return script;
 }
 
 const chip_kernel *chip_program_kernel(const baton_program *program, uint32_t index) {

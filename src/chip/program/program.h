@@ -33,11 +33,28 @@ baton_orchestrate chip_program_orchestrate(const baton_program *program);
 /* True if `orchestrate` must be called on the thread that submits the run. */
 int chip_program_is_graph(const baton_program *program);
 
+/* True for a function of the host; and the function, as a kernel that no chip runs. */
+int chip_program_is_host(const baton_program *program);
+const chip_kernel *chip_program_host(const baton_program *program);
+
+/* The graph function as bytes that another process can call; what they mean is known to who gave them. Kept by the first
+** call, any later one is ignored. Any thread. */
+BATON_MUST_CHECK baton_status chip_program_set_script(baton_program *program, const void *bytes,
+                                                      uint64_t size, baton_error *err);
+/* NULL: it has none. They live as long as the program. Any thread. */
+const void *chip_program_script(const baton_program *program, uint64_t *size);
+
 /* True if only `deps` order its tasks. */
 int chip_program_is_explicit(const baton_program *program);
 
-/* True if the program holds functions of this process, so that no other process can run it. */
+/* True if the program holds functions of this process, so that no other process can run it. A graph with a script does
+** not. */
 int chip_program_is_local(const baton_program *program);
+
+/* What another process loads to call kernel `index`, or for CHIP_PROGRAM_BODY the orchestration or the function of the host:
+** the shared object and its function there. False: a function of this process. After baton_program_compile. */
+#define CHIP_PROGRAM_BODY UINT32_MAX
+int chip_program_object(const baton_program *program, uint32_t index, const char **path, const char **entry);
 
 /* The graphs that its runs have built. Any thread. */
 struct chip_kept *chip_program_kept(baton_program *program);
