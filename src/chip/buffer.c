@@ -53,11 +53,12 @@ static baton_status alloc(baton_worker *worker, uint64_t nbytes, uint64_t *addre
   return device_alloc(worker->dev, nbytes, address, err);
 }
 
+/* On memory that there is already, if buffer->address is set. */
 static baton_status place(baton_buffer *buffer, baton_error *err) {
   baton_worker *worker = buffer->worker;
   void *bytes;
   buffer->dev = worker->dev;
-  BATON_TRY(alloc(worker, buffer->nbytes, &buffer->address, err));
+  if (!buffer->address) BATON_TRY(alloc(worker, buffer->nbytes, &buffer->address, err));
   BATON_TRY(device_translate(buffer->dev, buffer->address, buffer->nbytes, &bytes, err));
   buffer->kernel_bytes = bytes;
   pthread_mutex_lock(&worker->lock);
@@ -69,16 +70,15 @@ static baton_status place(baton_buffer *buffer, baton_error *err) {
   return BATON_OK;
 }
 
-baton_status baton_worker_malloc(baton_worker *worker, uint64_t nbytes, baton_buffer **out,
-                                 baton_error *err) {
+static baton_status create(baton_worker *worker, uint64_t address, uint64_t nbytes, baton_buffer **out,
+                           baton_error *err) {
   *out = NULL;
-  if (!nbytes)
-    return baton_error_set(err, BATON_INVALID_ARGUMENT, "malloc: at least one byte expected, got 0");
   baton_buffer *buffer = base_calloc(1, sizeof *buffer);
   if (!buffer) return base_out_of_memory(err, "a buffer");
   atomic_init(&buffer->holders, 1);
   buffer->number = atomic_fetch_add_explicit(&buffer_count, 1, memory_order_relaxed) + 1;
   buffer->nbytes = nbytes;
+  buffer->address = address;
   buffer->worker = worker;
   chip_worker_hold(worker);
   baton_status status = chip_worker_enter_quick(worker, err);
@@ -92,6 +92,19 @@ baton_status baton_worker_malloc(baton_worker *worker, uint64_t nbytes, baton_bu
   else
     *out = buffer;
   return status;
+}
+
+baton_status baton_worker_malloc(baton_worker *worker, uint64_t nbytes, baton_buffer **out,
+                                 baton_error *err) {
+  *out = NULL;
+  if (!nbytes)
+    return baton_error_set(err, BATON_INVALID_ARGUMENT, "malloc: at least one byte expected, got 0");
+  return create(worker, 0, nbytes, out, err);
+}
+
+baton_status chip_buffer_adopt(baton_worker *worker, uint64_t address, uint64_t nbytes, baton_buffer **out,
+                               baton_error *err) {
+  return create(worker, address, nbytes, out, err);
 }
 
 /* --- Handles -------------------------------------------------------------------------------------------- */

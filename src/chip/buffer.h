@@ -48,6 +48,18 @@ BATON_MUST_CHECK baton_status chip_buffer_copy_from(baton_worker *worker, baton_
                                                     baton_buffer *buffer, uint64_t offset, uint64_t nbytes,
                                                     baton_error *err);
 
+/* Moves `nbytes` bytes between the buffer, from byte `offset` on, and the elements of a host view in C order. Waits for nothing
+** and is ordered with nothing: the caller knows that nobody else uses these bytes. `out_of_range` for bytes that there are
+** not, `stale_handle` for a dead buffer. */
+BATON_MUST_CHECK baton_status chip_buffer_move_to(baton_buffer *buffer, uint64_t offset, uint64_t nbytes,
+                                                  const baton_view *host, baton_error *err);
+BATON_MUST_CHECK baton_status chip_buffer_move_from(const baton_view *host, baton_buffer *buffer,
+                                                    uint64_t offset, uint64_t nbytes, baton_error *err);
+
+/* A buffer over device memory that was reserved when the worker was opened, as baton_worker_malloc gives one. */
+BATON_MUST_CHECK baton_status chip_buffer_adopt(baton_worker *worker, uint64_t address, uint64_t nbytes,
+                                                baton_buffer **out, baton_error *err);
+
 /* Begins a use of the memory by a run or a copy of `worker`: `stale_handle`, `closed` or `wrong_device` if
 ** it may not. The use holds the buffer. */
 BATON_MUST_CHECK baton_status chip_buffer_use(baton_buffer *buffer, const baton_worker *worker,

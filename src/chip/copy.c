@@ -47,13 +47,39 @@ static baton_status move_packed(const copy *c, baton_error *err) {
   return status;
 }
 
-static baton_status move(const copy *c, baton_error *err) {
+static baton_status move_bytes(const copy *c, baton_error *err) {
   const baton_view *view = baton_tensor_view(c->host);
+  if (!baton_view_contiguous(view)) return move_packed(c, err);
+  return c->writes_host ? move_out(c, view->data, err) : move_in(c, view->data, err);
+}
+
+static baton_status move(const copy *c, baton_error *err) {
   BATON_TRY(check_ranges(c, err));
   chip_worker_await_submitted(c->worker);
   BATON_TRY(tensor_await(c->host, c->writes_host, err));
-  if (!baton_view_contiguous(view)) return move_packed(c, err);
-  return c->writes_host ? move_out(c, view->data, err) : move_in(c, view->data, err);
+  return move_bytes(c, err);
+}
+
+static baton_status move_view(const copy *c, const baton_view *view, baton_error *err) {
+  copy over = *c;
+  BATON_TRY(chip_buffer_use(c->buffer, NULL, err));
+  baton_status status = tensor_over_view(view, &over.host, err);
+  if (status == BATON_OK) status = check_ranges(&over, err);
+  if (status == BATON_OK) status = move_bytes(&over, err);
+  baton_tensor_close(over.host);
+  chip_buffer_unuse(c->buffer);
+  if (status != BATON_OK) baton_error_context(err, "%s", c->what);
+  return status;
+}
+
+baton_status chip_buffer_move_to(baton_buffer *buffer, uint64_t offset, uint64_t nbytes,
+                                 const baton_view *host, baton_error *err) {
+  return move_view(&(copy){"copy_to", 0, buffer->worker, buffer, NULL, offset, nbytes}, host, err);
+}
+
+baton_status chip_buffer_move_from(const baton_view *host, baton_buffer *buffer, uint64_t offset,
+                                   uint64_t nbytes, baton_error *err) {
+  return move_view(&(copy){"copy_from", 1, buffer->worker, buffer, NULL, offset, nbytes}, host, err);
 }
 
 static baton_status run_copy(const copy *c, baton_error *err) {

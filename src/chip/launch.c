@@ -340,15 +340,19 @@ baton_status chip_launch_await(baton_run *run, double seconds, double deadline, 
   return *over || !bounded || status != BATON_OK ? status : cancel_late(run, deadline, over, err);
 }
 
+baton_status chip_launch_finish(baton_run *run, double deadline, baton_timing *timing, baton_error *err) {
+  int over;
+  baton_status status = chip_launch_await(run, -1, deadline, &over, err);
+  if (timing) *timing = baton_run_timing(run);
+  baton_run_close(run);
+  return status;
+}
+
 baton_status baton_worker_run(baton_worker *worker, baton_program *program, const baton_value *values,
                               uint32_t nvalues, const baton_config *config, baton_timing *timing,
                               baton_error *err) {
   baton_run *run;
   baton_config merged = chip_config_merge(&worker->config, config);
   BATON_TRY(enter_and_submit(worker, "run", program, values, nvalues, &merged, &run, err));
-  int over;
-  baton_status status = chip_launch_await(run, -1, merged.deadline, &over, err);
-  if (timing) *timing = baton_run_timing(run);
-  baton_run_close(run);
-  return status;
+  return chip_launch_finish(run, merged.deadline, timing, err);
 }

@@ -27,6 +27,11 @@ void chip_launch_drop(baton_run *run);
 BATON_MUST_CHECK baton_status chip_launch_await(baton_run *run, double seconds, double deadline, int *over,
                                                 baton_error *err);
 
+/* Waits for a run that was submitted with this deadline (0: none), as baton_worker_run does, and closes it. `timing` may be
+** NULL. */
+BATON_MUST_CHECK baton_status chip_launch_finish(baton_run *run, double deadline, baton_timing *timing,
+                                                 baton_error *err);
+
 /* Gives back engine, graph and memory of a run that stays, and is over or never began. */
 void chip_launch_release(baton_run *run);
 

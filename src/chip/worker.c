@@ -90,10 +90,29 @@ static baton_status warm_up(baton_worker *worker, const baton_worker_options *op
   return BATON_OK;
 }
 
+static baton_status open_device(baton_worker *worker, const device_options *options,
+                                const chip_lent_memory *memory, baton_error *err) {
+  BATON_TRY(device_open(options, &worker->dev, err));
+  worker->platform = device_platform_of(worker->dev)->name;
+  worker->device_number = options->id;
+  worker->cpus = base_cpu_count();
+  for (uint32_t i = 0; i < memory->nlive; i++)
+    BATON_TRY(device_reserve(worker->dev, memory->live[i].address, memory->live[i].size, err));
+  return BATON_OK;
+}
+
 baton_status baton_worker_open(const baton_worker_options *options, baton_worker **out, baton_error *err) {
+  static const chip_lent_memory none;
+  return chip_worker_open(options, &none, out, err);
+}
+
+baton_status chip_worker_open(const baton_worker_options *options, const chip_lent_memory *memory,
+                              baton_worker **out, baton_error *err) {
   *out = NULL;
   device_options opened;
   BATON_TRY(read_options(options, &opened, err));
+  opened.memory_at = memory->address;
+  opened.memory = memory->nbytes;
   BATON_TRY(chip_config_check_times(&options->config, err));
   if (options->config.resident)
     return baton_error_set(err, BATON_INVALID_ARGUMENT,
@@ -101,15 +120,8 @@ baton_status baton_worker_open(const baton_worker_options *options, baton_worker
   tensor_set_guard(chip_inside_uses);
   baton_worker *worker = create(&options->config);
   if (!worker) return base_out_of_memory(err, "a worker");
-  baton_status status = device_open(&opened, &worker->dev, err);
-  if (status != BATON_OK) {
-    chip_worker_release(worker);
-    return status;
-  }
-  worker->platform = device_platform_of(worker->dev)->name;
-  worker->device_number = opened.id;
-  worker->cpus = base_cpu_count();
-  status = warm_up(worker, options, err);
+  baton_status status = open_device(worker, &opened, memory, err);
+  if (status == BATON_OK) status = warm_up(worker, options, err);
   if (status == BATON_OK)
     *out = worker;
   else

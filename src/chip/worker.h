@@ -43,6 +43,20 @@ struct baton_worker {
   device_stats at_end; /* when the device was closed */
 };
 
+/* Device memory that outlives workers: the caller's, and what lives in it since an earlier worker. Nothing else is allocated
+** before `live` is reserved; chip_buffer_adopt gives the handles. */
+typedef struct chip_lent_memory {
+  void *address; /* NULL: the device has its own */
+  uint64_t nbytes;
+  const device_region *live;
+  uint32_t nlive;
+} chip_lent_memory;
+
+/* baton_worker_open on lent memory, which is the caller's until the worker is shut down. */
+BATON_MUST_CHECK baton_status chip_worker_open(const baton_worker_options *options,
+                                               const chip_lent_memory *memory, baton_worker **out,
+                                               baton_error *err);
+
 void chip_worker_hold(baton_worker *worker);
 void chip_worker_release(baton_worker *worker);
 

@@ -240,9 +240,10 @@ baton_status baton_tensor_zeros(baton_dtype dtype, int ndim, const int64_t *shap
   return BATON_OK;
 }
 
+static char no_bytes[1]; /* their address */
+
 baton_status baton_tensor_wrap(void *data, baton_dtype dtype, int ndim, const int64_t *shape,
                                baton_tensor **out, baton_error *err) {
-  static char nothing; /* the address of no bytes */
   *out = NULL;
   baton_view view;
   BATON_TRY(make_view(dtype, ndim, shape, &view, err));
@@ -251,7 +252,7 @@ baton_status baton_tensor_wrap(void *data, baton_dtype dtype, int ndim, const in
   if ((uintptr_t)data % baton_dtype_size(dtype))
     return baton_error_set(err, BATON_INVALID_ARGUMENT, "address %p is not aligned for elements of %s", data,
                            baton_dtype_name(dtype));
-  return tensor_over(data ? data : &nothing, dtype, ndim, shape, out, err);
+  return tensor_over(data ? data : no_bytes, dtype, ndim, shape, out, err);
 }
 
 void baton_tensor_close(baton_tensor *tensor) {
@@ -329,6 +330,23 @@ baton_status baton_tensor_from_view(baton_tensor *tensor, const baton_view *view
                            tensor_name_of(view).text, tensor->storage->size);
   tensor_storage_retain(tensor->storage);
   return tensor_create(view, tensor->storage, out, err);
+}
+
+baton_status tensor_over_view(const baton_view *view, baton_tensor **out, baton_error *err) {
+  uint64_t below, above;
+  tensor_storage *storage;
+  *out = NULL;
+  if (view->dtype == BATON_NO_DTYPE || view->dtype >= BATON_DTYPE_COUNT || view->ndim > BATON_MAX_DIMS ||
+      !tensor_reach(view, &below, &above))
+    return baton_error_set(err, BATON_OUT_OF_RANGE, "%s is no memory", tensor_name_of(view).text);
+  if ((uintptr_t)view->data % baton_dtype_size((baton_dtype)view->dtype))
+    return baton_error_set(err, BATON_INVALID_ARGUMENT, "address %p is not aligned for elements of %s",
+                           view->data, baton_dtype_name((baton_dtype)view->dtype));
+  baton_view made = *view;
+  if (!made.data) made.data = no_bytes;
+  BATON_TRY(storage_create((char *)made.data - below, below + above, &storage, err));
+  made.base = (uint64_t)(uintptr_t)storage->address;
+  return tensor_create(&made, storage, out, err);
 }
 
 baton_status tensor_contiguous(const baton_tensor *tensor, baton_tensor **out, baton_error *err) {

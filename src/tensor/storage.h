@@ -15,6 +15,10 @@ void tensor_storage_release(tensor_storage *storage);
 /* The address of its first byte. */
 void *tensor_storage_address(const tensor_storage *storage);
 
+/* A tensor of a view over memory of the caller, strided or not, which must outlive every tensor over it. Not aligned for its
+** elements: `invalid_argument`; sizes and strides that are no memory at all: `out_of_range`. The caller owns *out. */
+BATON_MUST_CHECK baton_status tensor_over_view(const baton_view *view, baton_tensor **out, baton_error *err);
+
 /* A run that will read (or, with `writes`, write) the storage begins, and ends; `failure` is why its writes
 ** did not happen, or NULL. The run holds the storage in between. Any thread; never blocks. */
 void tensor_use_begin(tensor_storage *storage, int writes);
