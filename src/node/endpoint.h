@@ -20,13 +20,14 @@ typedef struct node_endpoint_options {
   const node_script_calls *scripts; /* thread isolation; a child has its own */
   const char *worker_program;       /* children; NULL: found beside the library or program */
   uint32_t worker;                  /* id within its kind */
-  node_doorbell *bell;
-  int64_t startup_deadline; /* base_now's clock */
+  node_doorbell *bell;              /* in a base_extent, so that children find it */
+  int64_t startup_deadline;         /* base_now's clock */
 } node_endpoint_options;
 
 typedef struct node_endpoint_calls {
   const char *name; /* "thread", "process" */
-  /* Begins to start the server, and returns. On failure nothing is left behind. */
+  /* Begins to start the server, and returns; waits only for a device, `wait_device` of the chip at most. On failure nothing is
+  ** left behind. */
   baton_status (*start)(const node_endpoint_options *options, node_endpoint **out, baton_error *err);
   /* Waits until the server is ready; after a failure it is as dead. */
   baton_status (*ready)(node_endpoint *endpoint, int64_t deadline, baton_error *err);
@@ -45,6 +46,8 @@ typedef struct node_endpoint_calls {
 
 extern const node_endpoint_calls node_endpoint_thread, node_endpoint_process;
 
+typedef struct node_kept_list node_kept_list; /* node/kept.h */
+
 /* First member of each kind's own struct. */
 struct node_endpoint {
   const node_endpoint_calls *calls;
@@ -54,7 +57,15 @@ struct node_endpoint {
   _Atomic uint32_t died; /* set before the doorbell of the node rings */
   int32_t pid;           /* of the child; 0: none */
   uint32_t started;      /* how often */
+  node_kept_list
+      *kept; /* what the next server is told; NULL: servers of this kind keep their buffers themselves */
 };
+
+/* What a restart does not lose: the server has this buffer, as the reply of its NODE_MALLOC says; it has it no more: its NODE_FREE
+** was answered, or died with the server. Any thread. */
+BATON_MUST_CHECK baton_status node_endpoint_keep(node_endpoint *endpoint, const node_kept *buffer,
+                                                 baton_error *err);
+void node_endpoint_forget(node_endpoint *endpoint, uint64_t number);
 
 /* A control call: posts the command, waits for its reply. The reply's data is copied to `out` (NULL: unwanted). A failure of the
 ** command is the status, as unpacked; the death of the server `worker_lost`; `timeout` after the deadline. Any thread. */

@@ -16,11 +16,24 @@ typedef struct node_memory_map {
   void *(*resolve)(void *context, uint32_t segment, uint64_t offset, uint64_t bytes, baton_error *err);
 } node_memory_map;
 
+/* A buffer that a server has, as its successor is told (node_endpoint_keep). */
+typedef struct node_kept {
+  uint64_t number;  /* as commands name it */
+  uint64_t address; /* on the device, as the reply of NODE_MALLOC said */
+  uint64_t nbytes;
+} node_kept;
+
 typedef struct node_executor_options {
   const baton_worker_options *chip; /* NULL: a sub worker */
   const node_script_calls *scripts; /* NULL: Lua functions are `unsupported` */
   node_memory_map memory;
   uint32_t worker; /* its id, for errors */
+  /* Memory of the chip that outlives the executor, page-aligned. Who gives it has claimed the device. NULL: the chip has its own
+  ** memory, and claims. */
+  void *device_memory;
+  uint64_t device_memory_bytes;
+  const node_kept *kept; /* buffers in that memory, alive from the beginning; read while the executor opens */
+  uint32_t nkept;
 } node_executor_options;
 
 typedef struct node_executor node_executor;
