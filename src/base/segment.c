@@ -1,4 +1,5 @@
 #include "base/segment.h"
+#include "base/atomic.h"
 #include "base/cause.h"
 #include "base/heap.h"
 #include <errno.h>
@@ -11,7 +12,6 @@
 #include <unistd.h>
 
 enum {
-  SEGMENT_MAX = 4096,
   UNIT = 64,
   PAGE = 4096,
   LARGE = 4 << 20,                         /* from here on a freed extent gives its pages back */
@@ -30,10 +30,11 @@ typedef struct segment {
   int fd;
 } segment;
 
-/* Guards all that follows; an extent that is alive belongs to its owner. */
+/* Guards all that follows; an extent that is alive belongs to its owner. The count is stored with release after the segment:
+** who reads it with acquire may look at the address, size and descriptor of so many, which never change. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static segment *segments[SEGMENT_MAX];
-static uint32_t segment_count;
+static segment *segments[BASE_SEGMENTS];
+static _Atomic uint32_t segment_count;
 static uint64_t live_bytes;
 
 /* A request beyond memory and swap can only end in the out-of-memory killer. */
@@ -79,9 +80,12 @@ static int segment_map(segment *made, uint64_t size) {
   return failure;
 }
 
+static uint32_t count_segments(void) { return atomic_load_explicit(&segment_count, memory_order_acquire); }
+
 /* Adds a segment for `size` bytes, a larger one if the limits of the process allow; 0 or an errno. */
 static int segment_add(uint64_t size) {
-  if (segment_count == SEGMENT_MAX) return ENOSPC;
+  uint32_t count = count_segments();
+  if (count == BASE_SEGMENTS) return ENOSPC;
   size_t bookkeeping = sizeof(segment) + base_heap_records_size(SEGMENT_RANGES);
   segment *made =
       mmap(NULL, bookkeeping, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -98,7 +102,8 @@ static int segment_add(uint64_t size) {
     return failure;
   }
   base_heap_init(&made->heap, wanted, UNIT, made + 1, SEGMENT_RANGES);
-  segments[segment_count++] = made;
+  segments[count] = made;
+  atomic_store_explicit(&segment_count, count + 1, memory_order_release);
   return 0;
 }
 
@@ -116,7 +121,8 @@ static uint32_t segment_take(segment *from, uint64_t size, uint64_t alignment, u
 /* Takes a range from any segment, or from a new one; 0 or an errno. */
 static int take(uint64_t size, uint64_t alignment, base_extent *out) {
   for (;;) {
-    for (uint32_t i = 0; i < segment_count; i++) {
+    uint32_t count = count_segments();
+    for (uint32_t i = 0; i < count; i++) {
       uint32_t range = segment_take(segments[i], size, alignment, &out->offset);
       if (range == BASE_HEAP_NONE) continue;
       out->segment = i;
@@ -175,28 +181,21 @@ void base_extent_free(base_extent *extent) {
 }
 
 int base_segment_find(const void *address, uint32_t *segment_number, uint64_t *offset) {
-  int found = 0;
-  pthread_mutex_lock(&lock);
-  for (uint32_t i = 0; i < segment_count && !found; i++) {
+  uint32_t count = count_segments();
+  for (uint32_t i = 0; i < count; i++) {
     uint64_t distance = (uint64_t)((uintptr_t)address - (uintptr_t)segments[i]->address);
     if (distance >= segments[i]->size) continue;
     *segment_number = i;
     *offset = distance;
-    found = 1;
+    return 1;
   }
-  pthread_mutex_unlock(&lock);
-  return found;
+  return 0;
 }
 
 int base_segment_fd(uint32_t number, uint64_t *size) {
-  int fd = -1;
-  pthread_mutex_lock(&lock);
-  if (number < segment_count) {
-    fd = segments[number]->fd;
-    *size = segments[number]->size;
-  }
-  pthread_mutex_unlock(&lock);
-  return fd;
+  if (number >= count_segments()) return -1;
+  *size = segments[number]->size;
+  return segments[number]->fd;
 }
 
 uint64_t base_segment_live_bytes(void) {

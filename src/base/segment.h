@@ -9,6 +9,8 @@
 #include <baton/error.h>
 #include <stddef.h>
 
+enum { BASE_SEGMENTS = 4096 }; /* numbers are below that */
+
 typedef struct base_extent {
   void *address;    /* in this process */
   uint64_t offset;  /* bytes into the segment */
@@ -26,7 +28,7 @@ baton_status base_extent_alloc(uint64_t size, uint64_t alignment, base_extent *o
 ** becomes all zero; freeing an all-zero extent is legal. */
 void base_extent_free(base_extent *extent);
 
-/* Finds the segment of an address; false if it lies in none. */
+/* Finds the segment of an address; false if it lies in none. Takes no lock. */
 int base_segment_find(const void *address, uint32_t *segment, uint64_t *offset);
 
 /* The descriptor and the size in bytes of a segment, for mapping it elsewhere; -1 if there is no such

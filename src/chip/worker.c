@@ -45,8 +45,8 @@ static uint32_t thread_count(uint32_t asked, const char *platform) {
   return threads < most ? threads : most;
 }
 
-static baton_status read_options(const baton_worker_options *options, device_options *opened,
-                                 baton_error *err) {
+baton_status chip_worker_device(const baton_worker_options *options, device_options *opened,
+                                baton_error *err) {
   *opened = (device_options){.platform = options->platform ? options->platform : "a2a3sim"};
   if (options->level && options->level != 2)
     return baton_error_set(err, BATON_UNSUPPORTED, "level %d: this version opens single chips (level 2)",
@@ -110,7 +110,7 @@ baton_status chip_worker_open(const baton_worker_options *options, const chip_le
                               baton_worker **out, baton_error *err) {
   *out = NULL;
   device_options opened;
-  BATON_TRY(read_options(options, &opened, err));
+  BATON_TRY(chip_worker_device(options, &opened, err));
   opened.memory_at = memory->address;
   opened.memory = memory->nbytes;
   BATON_TRY(chip_config_check_times(&options->config, err));

@@ -43,6 +43,10 @@ struct baton_worker {
   device_stats at_end; /* when the device was closed */
 };
 
+/* The device that the options of a worker name, as device_open takes it. */
+BATON_MUST_CHECK baton_status chip_worker_device(const baton_worker_options *options, device_options *out,
+                                                 baton_error *err);
+
 /* Device memory that outlives workers: the caller's, and what lives in it since an earlier worker. Nothing else is allocated
 ** before `live` is reserved; chip_buffer_adopt gives the handles. */
 typedef struct chip_lent_memory {

@@ -1,4 +1,6 @@
-/* device/claim.h - one owner for a device among the processes of a user. Private to src/device.
+/* device/claim.h - one owner for a device among the processes of a user. For src/device, and for a node, whose
+** children open devices that it has claimed: others are told of the process that its user knows, and a child that is replaced
+** loses nothing.
 **
 ** A claim is a lock of the kernel on a file that stands for the device: it ends with the process, however that
 ** ends, and the kernel knows whose it is. All devices of one process on the same chip share the claim. Any

@@ -44,6 +44,11 @@ static baton_status find_platform(const char *name, const device_platform **plat
   return refuse_platform(name, err);
 }
 
+baton_status device_platform_find(const char *name, const device_platform **out, baton_error *err) {
+  const device_driver *driver;
+  return find_platform(name, out, &driver, err);
+}
+
 baton_status device_blame(uint32_t id, baton_status status, baton_error *err) {
   if (err && status != BATON_OK) {
     err->device = (int32_t)id;
@@ -100,7 +105,7 @@ baton_status device_open(const device_options *options, device **out, baton_erro
   BATON_TRY(check_options(options, err));
   device_claim *claim = NULL;
   baton_status status = BATON_OK;
-  if (!options->look)
+  if (!options->look && !options->memory_at)
     status = device_claim_take(platform->name, options->id, options->wait_seconds, &claim, err);
   device *dev;
   if (status == BATON_OK) status = driver->open(platform, options, &dev, err);

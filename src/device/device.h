@@ -49,8 +49,9 @@ typedef struct device_options {
   const char *platform; /* the first one of device_platforms */
   uint32_t id;
   uint64_t memory; /* bytes; simulators: 4 GiB, or less if the machine or the limits of the process say so */
-  void *
-      memory_at; /* simulators: memory of the caller, `memory` bytes, which outlive the device; NULL: its own */
+  /* Simulators: memory of the caller, `memory` bytes, which outlive the device; who lends it has claimed the device. NULL: its
+  ** own. */
+  void *memory_at;
   uint32_t threads; /* simulators: threads that run kernels, at most DEVICE_MAX_THREADS; base_cpu_count() */
   int look;         /* opened to see what it has, whoever owns it */
   double wait_seconds; /* for another process that owns it */
@@ -107,6 +108,10 @@ struct device_launch {
 
 /* The platforms of this build one by one: `index` from 0, NULL after the last. Static. */
 const device_platform *device_platforms(uint32_t index);
+
+/* The platform of that name, NULL: the first one; `unsupported` names those that there are. */
+BATON_MUST_CHECK baton_status device_platform_find(const char *name, const device_platform **out,
+                                                   baton_error *err);
 
 /* The process that has device `id` of the platform, this one included; 0: nobody. */
 int32_t device_owner(const device_platform *platform, uint32_t id);

@@ -71,7 +71,7 @@ struct device {
   uint32_t threads;            /* the driver's: lanes that can run at once */
   uint64_t memory;             /* the driver's: bytes */
   uint32_t abandoned;          /* the driver's: streams that were busy when they were destroyed */
-  device_claim *claim;         /* NULL: opened for a look */
+  device_claim *claim;         /* NULL: opened for a look, or on lent memory */
   const device_driver *behind; /* the driver that the fault driver stands in front of */
   device_fault fault;
   _Atomic uint64_t fault_calls; /* of the kind that fails */

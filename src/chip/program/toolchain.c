@@ -1,12 +1,11 @@
 #include "chip/program/toolchain.h"
 #include "base/memory.h"
+#include "base/own_file.h"
 #include "chip/program/file.h"
 #include "chip/program/target.h"
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <link.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -103,18 +102,6 @@ void chip_toolchain_identify(const chip_list *command, chip_text *identity) {
 
 /* ---- where Baton's headers are ---- */
 
-/* The file that holds this code: the program, or the library that was loaded. False if it cannot be told. */
-static int own_file(char path[PATH_MAX]) {
-  Dl_info info;
-  struct link_map *map = NULL;
-  union {
-    chip_language (*function)(const char *source);
-    void *address;
-  } here = {.function = chip_language_of};
-  if (!dladdr1(here.address, &info, (void **)&map, RTLD_DL_LINKMAP) || !map) return 0;
-  return realpath(map->l_name[0] ? map->l_name : "/proc/self/exe", path) != NULL;
-}
-
 static int holds_headers(const char *directory) {
   char header[PATH_MAX];
   int length = snprintf(header, sizeof header, "%s/baton/kernel.h", directory);
@@ -144,7 +131,7 @@ baton_status chip_toolchain_include(chip_text *path, baton_error *err) {
     return baton_error_set(err, BATON_IO_ERROR, "BATON_INCLUDE names %s, which does not hold baton/kernel.h",
                            variable);
   }
-  if (own_file(file) && find_beside(file, path))
+  if (base_own_file(file) && find_beside(file, path))
     return path->failed ? base_out_of_memory(err, "the path of baton/kernel.h") : BATON_OK;
   path->length = 0;
 #ifdef BATON_SOURCE_INCLUDE
