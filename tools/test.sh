@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Builds the preset dev and runs every test: C tests through ctest, specs through `baton test`.
 # --sanitize repeats them with smaller cases under the address and undefined sanitizers and under the thread sanitizer.
-# What failed is repeated at the end. The last line counts all of them: N passed, N failed.
+# At the end come the ten slowest tests and what failed. The last line counts all of them: N passed, N failed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 passed=0
 failed=0
 failures= # what the tools said about each failed test
+times=    # of all tests: seconds, a tab, the preset and the name
 
 # Adds what a tool counted. No numbers mean that the tool itself broke: one failure.
 add() { # PASSED FAILED
@@ -28,23 +29,34 @@ plain_addresses() {
 
 note() { failures+="-- $1"$'\n'"$2"$'\n'; } # PRESET TEXT
 
+# Adds lines of seconds, a tab and a name from standard input.
+add_times() { times+=$(sed "s/\t/\t$1  /")$'\n'; } # PRESET
+
+print_slowest() {
+  echo "== the ten slowest tests"
+  LC_ALL=C sort -rn <<<"$times" | awk -F '\t' 'NF == 2 && NR <= 10 { printf "%8.1f s  %s\n", $1, $2 }'
+}
+
 run_c_tests() { # PRESET
   local log=build/$1/ctest.log total bad
   plain_addresses ctest --preset "$1" 2>&1 | tee "$log" || true
   total=$(sed -nE 's/.* tests failed out of ([0-9]+).*/\1/p' "$log")
   bad=$(sed -nE 's/.*, ([0-9]+) tests failed out of .*/\1/p' "$log")
   add "${total:+$((total - bad))}" "$bad"
+  add_times "$1" < <(sed -nE 's/^ *[0-9]+\/[0-9]+ Test +#[0-9]+: ([^ ]+) .* ([0-9.]+) sec.*/\2\tctest \1/p' "$log")
   [ "$bad" = 0 ] || note "$1" "$(grep -aE '^\[  ERROR|^\[   LINE|^\[  FAILED|\*\*\*|WARNING: Thread|ERROR: Addr|runtime error' "$log" | head -n 30)"
 }
 
 run_specs() { # PRESET
-  local log=build/$1/spec.log code=0 summary good bad
-  plain_addresses "build/$1/baton" test -o plainTerminal 2>&1 | tee "$log" || code=$?
+  local log=build/$1/spec.log spec_times=build/$1/spec_times code=0 summary good bad
+  rm -f "$spec_times"
+  plain_addresses "build/$1/baton" test -o tools/spec_times.lua -Xoutput "$spec_times" 2>&1 | tee "$log" || code=$?
   summary=$(sed -nE '/^[0-9]+ success(es)? \/ [0-9]+ failures? \/ [0-9]+ errors? /p' "$log" | tail -n 1)
   good=$(awk '{ print $1 }' <<<"$summary")
   bad=$(awk 'NF { print $4 + $7 }' <<<"$summary")
   if [ "$code" -ne 0 ] && [ "${bad:-0}" -eq 0 ]; then bad=$((${bad:-0} + 1)); fi
   add "$good" "$bad"
+  if [ -f "$spec_times" ]; then add_times "$1" <"$spec_times"; fi
   [ "${bad:-1}" -eq 0 ] || note "$1" "$(awk '/^(Pending|Failure|Error|Suite) /{ show = !/^Pending/ } show' "$log" | head -n 60)"
 }
 
@@ -74,6 +86,7 @@ for preset in "${presets[@]}"; do
   run_preset "$preset"
 done
 
+print_slowest
 printf '%s' "$failures"
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
