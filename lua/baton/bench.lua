@@ -41,7 +41,7 @@ end
 -- Rounds of one worker, which is opened once.
 local function time_reusing(prepared, worker, count)
   local columns = new_columns { "Init", "Launch", "Finalize" }
-  local rounds <close> = worker:rounds(prepared.program, prepared.args, prepared.config)
+  local rounds <close> = worker:rounds(prepared.callable, prepared.args, prepared.config)
   for round = 1, count do
     prepared:restore()
     local begun = host.now()
@@ -75,11 +75,11 @@ local function time_opening(prepared, open, count)
   local columns, stats = new_columns { "Open", "Run", "Close" }, {}
   for round = 1, count do
     prepared:restore()
-    prepared.program:forget()
+    if prepared.program then prepared.program:forget() end
     local begun = host.now()
     local worker <close> = open()
     local opened = host.now()
-    local timing = worker:run(prepared.program, prepared.args, prepared.config)
+    local timing = worker:run(prepared.callable, prepared.args, prepared.config)
     local ended = host.now()
     worker:close()
     note_round(columns, round, timing, { begun, opened, ended, host.now() })
@@ -95,7 +95,7 @@ local function time_case(scene, case, _, settings, where)
   do
     local worker <close> = open()
     prepared = case_runner.prepare(scene, case, worker, settings)
-    prepared.program:compile(where.platform)
+    if prepared.program then prepared.program:compile(where.platform) end
     if settings.reuse then columns, stats = time_reusing(prepared, worker, settings.rounds) end
   end
   if not settings.reuse then columns, stats = time_opening(prepared, open, settings.rounds) end

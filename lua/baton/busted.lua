@@ -4,8 +4,10 @@ local baton = require "baton"
 local case_runner = require "baton.case"
 local failure = require "baton.error"
 local leaks = require "baton.leaks"
-local scene_module = require "baton.scene"
+local place = require "baton.place"
 local say = require "say"
+local scene_module = require "baton.scene"
+local settings = require "baton.settings"
 
 local glue = {}
 
@@ -43,9 +45,15 @@ local function fits(list, value)
 end
 
 local function check_case(scene, case, platform, runtime)
-  local worker <close> = baton.worker { platform = platform }
-  local result = case_runner.run(scene, case, worker, { seed = tonumber(os.getenv "BATON_SEED") or 42,
-    config = { runtime = runtime } })
+  local _, environment = settings.read {}
+  local opened, worker = pcall(place.open, scene, platform, { command = {}, environment = environment })
+  if not opened and failure.is(worker) and worker.code == "device_busy" then
+    busted_function "pending"(worker.message)
+  elseif not opened then
+    error(worker, 0)
+  end
+  local open <close> = worker -- luacheck: ignore open
+  local result = case_runner.run(scene, case, worker, { seed = environment.seed or 42, config = { runtime = runtime or nil } })
   if result.worst then error(("%s: %s"):format(result.worst.tensor, tostring(result.worst.report)), 0) end
 end
 
@@ -53,11 +61,10 @@ end
 function glue.scene(path)
   local scene = scene_module.load(path)
   busted_function "describe"("scene " .. scene.name, function()
-    if scene.level ~= 2 then busted_function "pending"(("level %d is not supported yet"):format(scene.level)) end
     for _, platform in ipairs(glue.platforms()) do
       for _, runtime in ipairs(scene:fitting_runtimes()) do
         for _, case in ipairs(scene.cases) do
-          local name = ("case %s on %s, %s"):format(case.name, platform, runtime)
+          local name = ("case %s on %s%s"):format(case.name, platform, runtime and ", " .. runtime or "")
           if case.manual then
             busted_function "pending"(name .. ": runs only when asked for")
           elseif not fits(scene.platforms, platform) then

@@ -1,15 +1,10 @@
--- baton.case: runs one case of a scene on a worker and checks what comes out.
+-- baton.case: runs one case of a scene on a worker, a chip or a node, and checks what comes out.
 local compiled_golden = require "baton.golden"
 local failure = require "baton.error"
 local options = require "baton.options"
 local timings = require "baton.timings"
 
 local case = {}
-
-local function is_tensor(value)
-  local class = getmetatable(value)
-  return type(class) == "table" and class.__name == "baton.tensor"
-end
 
 -- Calls a function of the scene. What it raises as a text is the scene's mistake.
 local function call_scene(scene, what, f, ...)
@@ -37,23 +32,24 @@ local function copy_inouts(signature, args)
   local copies = {}
   for _, entry in ipairs(signature) do
     local value = args[entry[1]]
-    if entry[2] == "inout" and is_tensor(value) then copies[entry[1]] = value:clone() end
+    if entry[2] == "inout" and options.is_tensor(value) then copies[entry[1]] = value:clone() end
   end
   return copies
 end
 
 local function check_expected(scene, by_name, args, name, want)
-  local what = ("scene %s: golden"):format(scene.name)
+  local what, of_what = ("scene %s: golden"):format(scene.name), "no output of the program"
+  if scene.level == 3 then of_what = "no tensor among the arguments" end
   if not by_name[name] or not is_output(by_name[name]) then
     local outputs = {}
     for output, entry in pairs(by_name) do
       if is_output(entry) then outputs[#outputs + 1] = output end
     end
     table.sort(outputs)
-    options.fail("invalid_argument", ("%s: %s is no output of the program%s"):format(what, options.describe(name),
-      options.suggestion(name, outputs)), "outputs: " .. table.concat(outputs, ", "))
+    options.fail("invalid_argument", ("%s: %s is %s%s"):format(what, options.describe(name), of_what,
+      options.suggestion(name, outputs)), (scene.level == 3 and "tensors: " or "outputs: ") .. table.concat(outputs, ", "))
   end
-  if not is_tensor(want) then
+  if not options.is_tensor(want) then
     options.fail("invalid_argument", ("%s: %s must be a tensor, got %s"):format(what, name, options.describe(want)))
   end
   local got_shape, want_shape = table.concat(args[name].shape, ","), table.concat(want.shape, ",")
@@ -63,10 +59,28 @@ local function check_expected(scene, by_name, args, name, want)
   end
 end
 
--- The expected results by name, or nil if there is nothing to compare with.
+-- Names without an expected result. At level 3, where no signature tells outputs from inputs, they are inputs, which must
+-- not change: what they are at first is expected of them, and they are returned.
+local function check_others(scene, signature, results)
+  local unchecked, inputs = {}, {}
+  for _, name in ipairs(scene.unchecked or {}) do unchecked[name] = true end
+  for _, entry in ipairs(signature) do
+    local name = entry[1]
+    if is_output(entry) and not results[name] and not unchecked[name] then
+      if scene.level == 2 then
+        options.fail("invalid_argument", ("scene %s: golden returns nothing for output '%s'"):format(scene.name, name),
+          "return it, or name it in `unchecked`")
+      end
+      inputs[#inputs + 1] = name
+    end
+  end
+  return inputs
+end
+
+-- The expected results by name, and the names of inputs that must not change; or nil if there is nothing to compare with.
 local function expected_results(scene, params, args)
   if not scene.golden then return nil end
-  local signature, by_name = scene:signature()
+  local signature, by_name = scene:signature(args)
   local before = options.merge(args, copy_inouts(signature, args))
   local results
   if type(scene.golden) == "table" then
@@ -78,24 +92,16 @@ local function expected_results(scene, params, args)
     options.fail("invalid_argument", ("scene %s: golden returned %s, not a table of tensors by name"):format(scene.name,
       options.describe(results)))
   end
-  local unchecked = {}
-  for _, name in ipairs(scene.unchecked or {}) do unchecked[name] = true end
   for _, name in ipairs(options.keys(results)) do check_expected(scene, by_name, args, name, results[name]) end
-  for _, entry in ipairs(signature) do
-    if is_output(entry) and not results[entry[1]] and not unchecked[entry[1]] then
-      options.fail("invalid_argument", ("scene %s: golden returns nothing for output '%s'"):format(scene.name, entry[1]),
-        "return it, or name it in `unchecked`")
-    end
-  end
-  return results
+  return results, check_others(scene, signature, results)
 end
 
 local ends_in_golden = { invalid_argument = true, out_of_range = true, signature = true }
 
 -- Expected results. A golden function that stumbles over an argument knows less of it than the program, which is asked then.
 local function expect(scene, params, args, run)
-  local ok, results = pcall(expected_results, scene, params, args)
-  if ok then return results end
+  local ok, results, inputs = pcall(expected_results, scene, params, args)
+  if ok then return results, inputs end
   if failure.is(results) and ends_in_golden[results.code] then run() end
   error(results, 0)
 end
@@ -123,20 +129,37 @@ function prepared_class:restore()
   self.used = true
 end
 
---- The output that differs most from what is expected, { tensor =, report = }; nil if all are close.
-function prepared_class:compare() return self.expected and compare(self.args, self.expected, self.tolerance) or nil end
+local as_it_was = { rtol = 0, atol = 0, equal_nan = true }
 
---- What `entry`, a case of `scene`, is run with: { program, args, config, expected, … }, to be restored before each run.
---- `settings`: params, given, seed, rtol, atol, skip_golden, config. Raises what ends the case early.
+--- The output that differs most from what is expected, { tensor =, report = }; nil if all are close.
+function prepared_class:compare()
+  if not self.expected then return nil end
+  local worst = compare(self.args, self.expected, self.tolerance)
+  if worst then return worst end
+  local inputs = {}
+  for _, name in ipairs(self.inputs) do inputs[name] = self.inouts[name] end
+  return compare(self.args, inputs, as_it_was)
+end
+
+-- What a worker runs: the program, or the function of a node.
+local function callable_of(scene, params)
+  if scene.level == 2 then return scene.program end
+  return function(orch, args, round) return scene.orchestrate(orch, args, params, round or 1) end
+end
+
+--- What `entry`, a case of `scene`, is run with: { callable, program, args, config, expected, … }, to be restored before each
+--- run; `program` at level 2 only. `settings`: params, given, seed, rtol, atol, skip_golden, config. Raises what ends the case early.
 function case.prepare(scene, entry, worker, settings)
   local params = options.merge(entry.params, settings.params)
   local args = case.arguments(scene, params, settings)
   local config = options.merge(scene.config, entry.config, settings.config)
-  local prepared = { program = scene.program, args = args, config = config,
-    inouts = copy_inouts(scene:signature(), args),
+  local prepared = { callable = callable_of(scene, params), program = scene.program, args = args, config = config,
+    inouts = copy_inouts(scene:signature(args), args),
     tolerance = options.merge(scene.tolerance, entry.tolerance, { rtol = settings.rtol, atol = settings.atol }) }
   if not settings.skip_golden then
-    prepared.expected = expect(scene, params, args, function() return worker:run(scene.program, args, config) end)
+    prepared.expected, prepared.inputs = expect(scene, params, args, function()
+      return worker:run(prepared.callable, args, config)
+    end)
   end
   return setmetatable(prepared, prepared_class)
 end
@@ -144,9 +167,9 @@ end
 -- A function that runs the case once and returns its timing. Many runs are rounds, but for resident outputs: these would
 -- come back after the last one only.
 local function runner(prepared, worker, many)
-  local program, args, config = prepared.program, prepared.args, prepared.config
-  if not many or config.resident then return function() return worker:run(program, args, config) end end
-  local rounds = worker:rounds(program, args, config)
+  local callable, args, config = prepared.callable, prepared.args, prepared.config
+  if not many or config.resident then return function() return worker:run(callable, args, config) end end
+  local rounds = worker:rounds(callable, args, config)
   return function()
     rounds:init_round()
     rounds:launch()

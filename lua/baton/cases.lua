@@ -1,4 +1,5 @@
 -- baton.cases: the cases that a command is asked for: read from its options, checked, and visited one after the other.
+local case_runner = require "baton.case"
 local data = require "baton.data"
 local failure = require "baton.error"
 local host = require "baton.host"
@@ -54,17 +55,25 @@ local function select_cases(scene, settings)
   return selected
 end
 
+-- The names of --input and --output. At level 3 those that the scene itself makes are known.
+local function check_files(scene, case, settings)
+  if not case or not next(settings.given) and not next(settings.outputs) then return end
+  local args = {}
+  if scene.level == 3 then
+    args = case_runner.arguments(scene, options.merge(case.params, settings.params), { seed = settings.seed })
+  end
+  local signature = scene:signature(args)
+  data.check_names(scene, signature, "--input", settings.given, false)
+  data.check_names(scene, signature, "--output", settings.outputs, true)
+end
+
 -- Everything about a scene that can be wrong before a worker is opened.
 local function check_scene(scene, selected, settings)
-  data.check_names(scene, "--input", settings.given, false)
-  data.check_names(scene, "--output", settings.outputs, true)
   for _, case in ipairs(selected) do data.check_params(scene, settings.params, case.params) end
+  check_files(scene, selected[1], settings)
   if next(settings.outputs) and #selected > 1 then
     options.fail("invalid_argument", ("--output needs one case, %d of scene %s are selected"):format(#selected,
       scene.name), "choose with --case")
-  end
-  if scene.level ~= 2 then
-    options.fail("unsupported", ("scene %s: level %d is not supported yet"):format(scene.name, scene.level))
   end
 end
 
@@ -141,10 +150,10 @@ local function visit_platform(command, scene, platform, selected, settings, out)
   for _, case in ipairs(selected) do
     for _, runtime in ipairs(place.runtimes(scene, case, settings)) do
       if host.interrupted() then return status.interrupted end
-      local where = { platform = platform, runtime = runtime, isolation = isolation }
+      local where = { platform = platform, runtime = runtime or nil, isolation = isolation }
       local reason = place.unfit_runtime(scene, runtime)
       if reason then
-        out:skip({ scene = scene.name, platform = platform, case = case.name, runtime = runtime }, reason)
+        out:skip({ scene = scene.name, platform = platform, case = case.name, runtime = where.runtime }, reason)
       else
         if worker and worker.state == "lost" then worker:restart() end -- a kernel of the case before was left by force
         worst = math.max(worst, run_case(command, scene, case, where, worker, settings, out))
@@ -159,7 +168,7 @@ local function visit_scene(command, scene, settings, out)
   local selected = select_cases(scene, settings)
   check_scene(scene, selected, settings)
   for _, platform in ipairs(place.platforms(scene, settings)) do
-    local reason = place.unfit_platform(scene, platform)
+    local reason = place.unfit_platform(scene, platform) or place.unfit_devices(scene, settings)
     if reason then
       for _, case in ipairs(selected) do out:skip({ scene = scene.name, platform = platform, case = case.name }, reason) end
     elseif #selected > 0 then

@@ -87,9 +87,8 @@ function data.check_params(scene, params, known)
   end
 end
 
---- Checks that every name stands in the signature of the scene's program; `outputs`: as something it writes.
-function data.check_names(scene, option, files, outputs)
-  local signature = scene:signature()
+--- Checks that every name stands in the signature, which is that of the scene's program; `outputs`: as something it writes.
+function data.check_names(scene, signature, option, files, outputs)
   local names, known = {}, {}
   for _, entry in ipairs(signature) do
     local writes = entry[2] == "out" or entry[2] == "inout"

@@ -2,7 +2,6 @@
 -- kernel over the arguments of the scene's program; it is one task on a simulated chip, so that it is compiled, checked and
 -- contained like any kernel.
 local baton = require "baton"
-local options = require "baton.options"
 local tensor = require "baton.tensor"
 
 local golden = {}
@@ -16,8 +15,7 @@ local function kernel_signature(signature)
   return list
 end
 
-local function program_of(scene)
-  local signature = kernel_signature(scene:signature())
+local function program_of(scene, signature)
   local entry = scene.golden.entry or "golden"
   local kernel = { core = "aiv", source = absolute(scene.golden.source, scene.folder or "."), entry = entry,
     signature = signature }
@@ -29,16 +27,16 @@ end
 
 --- The expected outputs by name. `args` are the arguments as before the run; they stay as they are.
 function golden.run(scene, args)
-  local results, passed = {}, options.merge(args)
-  for _, entry in ipairs((scene:signature())) do
+  local results, passed = {}, {}
+  local signature = kernel_signature(scene:signature(args))
+  for _, entry in ipairs(signature) do
     local name, direction = entry[1], entry[2]
     if direction == "out" then results[name] = tensor.zeros(args[name].dtype, args[name].shape) end
     if direction == "inout" then results[name] = args[name]:clone() end
     passed[name] = results[name] or args[name]
   end
-  scene.golden_program = scene.golden_program or program_of(scene)
   local chip <close> = baton.worker { platform = baton.platforms()[1] }
-  chip:run(scene.golden_program, passed)
+  chip:run(program_of(scene, signature), passed)
   return results
 end
 

@@ -60,6 +60,12 @@ function options.check(what, t, known)
   end
 end
 
+--- Whether a value is a host tensor.
+function options.is_tensor(value)
+  local class = getmetatable(value)
+  return type(class) == "table" and class.__name == "baton.tensor"
+end
+
 --- Checks that `t` is a list of strings.
 function options.check_names(what, t)
   for i, name in ipairs(t) do

@@ -42,7 +42,19 @@ function place.runtimes(scene, case, settings)
   return { own.runtime or fitting[1] }
 end
 
---- Why the scene does not run on a runtime although its program might, or nil.
+-- How many chips a node of the scene has.
+local function devices_of(scene) return scene.worker and scene.worker.devices or 1 end
+
+--- Why the scene does not run on the devices that the command line chooses, or nil.
+function place.unfit_devices(scene, settings)
+  local chosen, needed = settings.command.device, devices_of(scene)
+  if scene.level == 3 and chosen and #chosen < needed then
+    return ("the scene needs %d devices, -d chooses %d"):format(needed, #chosen)
+  end
+end
+
+--- Why the scene does not run on a runtime although its program might, or nil. `runtime` is false where each program of a
+--- node takes its own.
 function place.unfit_runtime(scene, runtime)
   if scene.runtimes and not contains(scene.runtimes, runtime) then
     return "the scene is for " .. table.concat(scene.runtimes, ", ")
@@ -60,8 +72,17 @@ function place.isolation(scene, settings)
   return settings.command.isolation or scene.worker and scene.worker.isolation or settings.environment.isolation or "thread"
 end
 
---- Opens the worker of a scene.
+-- The first of the chosen devices, or as many free ones.
+local function open_node(scene, platform, settings)
+  local chosen, devices = settings.command.device, devices_of(scene)
+  if chosen then devices = table.move(chosen, 1, devices, 1, {}) end
+  return baton.worker(options.merge(scene.worker, { level = 3, platform = platform, devices = devices,
+    isolation = place.isolation(scene, settings) }))
+end
+
+--- Opens the worker of a scene: a chip or a node.
 function place.open(scene, platform, settings)
+  if scene.level == 3 then return open_node(scene, platform, settings) end
   local device = settings.command.device or settings.environment.device
   local needs = options.merge({ device = device and device[1] }, scene.worker)
   needs.devices, needs.subs = nil, nil

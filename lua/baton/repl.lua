@@ -63,7 +63,7 @@ local function load_scene(arguments, settings)
   end
   local case = find_case(scene, arguments.case)
   settings.params, settings.given = data.read_params(arguments.param), data.load_inputs(arguments.input)
-  data.check_names(scene, "--input", settings.given, false)
+  data.check_names(scene, scene:signature(), "--input", settings.given, false)
   data.check_params(scene, settings.params, case.params)
   _G.scene, _G.program = scene, scene.program
   _G.args = case_runner.arguments(scene, options.merge(case.params, settings.params), settings)

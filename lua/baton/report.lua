@@ -81,7 +81,7 @@ function class:add(result)
   local count = result.ok and "passed" or "failed"
   self[count] = self[count] + 1
   self.cases[#self.cases + 1] = self.form.json(result)
-  local where = result.case and ("%s  %s  %s  %s  %d round%s"):format(result.scene, result.platform, result.runtime,
+  local where = result.case and ("%s  %s  %s  %s  %d round%s"):format(result.scene, result.platform, result.runtime or "-",
     case_label(result), result.rounds or 0, result.rounds == 1 and "" or "s") or result.scene
   self.out:write(where, "  ", verdict(result), self.form.times(result), "\n", self.form.details(result))
   self.out:flush()

@@ -1,8 +1,11 @@
--- baton.scene: a program, its cases, the data for them and the results that are expected.
+-- baton.scene: a program or, at level 3, an orchestrating function; its cases, the data for them and the results that are
+-- expected.
 local failure = require "baton.error"
 local options = require "baton.options"
 
 local scene = {}
+
+local most_workers = 64 -- chips of a node, and sub workers
 
 local class = { __name = "baton.scene" }
 class.__index = class
@@ -67,12 +70,31 @@ local function check_level(what, definition)
   return level
 end
 
+-- What a node needs: so many chips, the command line chooses which, and so many sub workers.
+local function check_node(what, worker)
+  local function check(field, least)
+    local value = worker[field]
+    if value ~= nil and (math.type(value) ~= "integer" or value < least or value > most_workers) then
+      options.fail("invalid_argument", ("%s: worker: field '%s' must be an integer from %d to %d, got %s"):format(what, field,
+        least, most_workers, options.describe(value)), field == "devices"
+        and "it says how many devices the scene needs; the command line chooses which: -d 0-1" or nil)
+    end
+  end
+  check("devices", 1)
+  check("subs", 0)
+  if worker.device ~= nil then
+    options.fail("invalid_argument", what .. ": worker: field 'device' does not belong to level 3",
+      "say with 'devices' how many it needs; the command line chooses which: -d 0-1")
+  end
+end
+
 --- baton.scene{...}: checks the definition and returns the scene.
 function scene.new(definition)
   local what = "scene"
   if type(definition) == "table" and type(definition.name) == "string" then what = "scene " .. definition.name end
   options.check(what, definition, scene_fields)
   local level = check_level(what, definition)
+  if level == 3 then check_node(what, definition.worker or {}) end
   check_names(what .. ": platforms", definition.platforms)
   check_names(what .. ": runtimes", definition.runtimes)
   check_names(what .. ": unchecked", definition.unchecked)
@@ -92,15 +114,34 @@ function class:case(name)
   end
 end
 
---- The entries of the program's signature: a list, and the same by name.
-function class:signature()
+-- What the arguments of a node say of themselves, by their names: it may write any tensor.
+local function signature_of(args)
+  local list = {}
+  for _, name in ipairs(options.keys(args)) do
+    local value = args[name]
+    if options.is_tensor(value) then
+      list[#list + 1] = { name, "inout", value.dtype }
+    elseif math.type(value) then
+      list[#list + 1] = { name, math.type(value) == "integer" and "i64" or "f64" }
+    end
+  end
+  return list
+end
+
+--- The entries of the program's signature: a list, and the same by name. At level 3 there is none: what `args` are like.
+function class:signature(args)
   local list, by_name = self.program and self.program.signature or {}, {}
+  if self.level == 3 then list = signature_of(args) end
   for _, entry in ipairs(list) do by_name[entry[1]] = entry end
   return list, by_name
 end
 
---- The runtimes that its program can run on, the default one first.
-function class:fitting_runtimes() return self.runtimes or self.program and self.program.runtimes or {} end
+--- The runtimes that its program can run on, the default one first. One `false` at level 3: each program of the run takes
+--- its own.
+function class:fitting_runtimes()
+  if self.level == 3 then return self.runtimes or { false } end
+  return self.runtimes or self.program and self.program.runtimes or {}
+end
 
 local too_many_files = { [23] = true, [24] = true } -- errno
 

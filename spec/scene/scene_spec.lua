@@ -1,5 +1,6 @@
 local baton = require "baton"
 local raises = require("baton.busted").raises
+local tensor = require "baton.tensor"
 
 local function definition(changes)
   local scene = { name = "s", program = {}, args = function() return {} end }
@@ -49,5 +50,34 @@ describe("baton.scene", function()
     assert.equal("scene s: field 'orchestrate' is missing, level 3 needs it", refused("invalid_argument", { level = 3 }))
     assert.equal("scene s: field 'orchestrate' does not belong to level 2",
       refused("invalid_argument", { orchestrate = print }))
+    assert.equal("scene s: field 'program' does not belong to level 3",
+      refused("invalid_argument", { level = 3, orchestrate = print }))
+  end)
+
+  describe("at level 3", function()
+    local function node_scene(changes)
+      local scene = { name = "s", level = 3, orchestrate = function() end, args = function() return {} end }
+      for key, value in pairs(changes or {}) do scene[key] = value end
+      return scene
+    end
+
+    it("says with numbers what it needs", function()
+      local function wrong(worker) return raises("invalid_argument", baton.scene, node_scene { worker = worker }) end
+      assert.equal("scene s: worker: field 'devices' must be an integer from 1 to 64, got '0-1'", wrong { devices = "0-1" })
+      assert.equal("scene s: worker: field 'devices' must be an integer from 1 to 64, got 65", wrong { devices = 65 })
+      assert.equal("scene s: worker: field 'subs' must be an integer from 0 to 64, got -1", wrong { subs = -1 })
+      assert.equal("scene s: worker: field 'device' does not belong to level 3", wrong { device = 1 })
+      local _, err = pcall(baton.scene, node_scene { worker = { devices = {} } })
+      assert.equal("it says how many devices the scene needs; the command line chooses which: -d 0-1", err.hint)
+    end)
+
+    it("has a signature that follows from the arguments, and runtimes only if it names them", function()
+      local scene = baton.scene(node_scene())
+      local args = { y = tensor.zeros("f32", { 2 }), n = 3, x = tensor.zeros("i8", { 1 }), rate = 0.5, name = "text" }
+      assert.same({ { "n", "i64" }, { "rate", "f64" }, { "x", "inout", "i8" }, { "y", "inout", "f32" } },
+        (scene:signature(args)))
+      assert.same({ false }, scene:fitting_runtimes())
+      assert.same({ "host_build_graph" }, baton.scene(node_scene { runtimes = { "host_build_graph" } }):fitting_runtimes())
+    end)
   end)
 end)
