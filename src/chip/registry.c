@@ -111,8 +111,8 @@ static uint32_t find_place(const chip_registry *registry, const baton_program *p
   return free_place;
 }
 
-static baton_status add(chip_registry *registry, baton_program *program, baton_handle *out,
-                        baton_error *err) {
+baton_status chip_registry_add(chip_registry *registry, baton_program *program, baton_handle *out,
+                               baton_error *err) {
   uint32_t i = find_place(registry, program);
   if (i == registry->capacity) {
     uint32_t capacity = i ? 2 * i : 8;
@@ -138,14 +138,14 @@ baton_status baton_worker_register(baton_worker *worker, baton_program *program,
   baton_status status = baton_program_compile(program, err);
   if (status == BATON_OK) {
     pthread_mutex_lock(&worker->lock);
-    status = add(&worker->registry, program, out, err);
+    status = chip_registry_add(&worker->registry, program, out, err);
     pthread_mutex_unlock(&worker->lock);
   }
   chip_worker_leave(worker);
   return status;
 }
 
-/* The registration of a live handle; worker->lock is held. */
+/* The registration of a live handle. */
 static baton_status find_handle(chip_registry *registry, baton_handle handle, chip_registration **out,
                                 baton_error *err) {
   uint32_t i = (uint32_t)handle - 1, generation = (uint32_t)(handle >> 32);
@@ -159,14 +159,32 @@ static baton_status find_handle(chip_registry *registry, baton_handle handle, ch
                          known ? (*out)->died : "");
 }
 
+baton_status chip_registry_find(chip_registry *registry, baton_handle handle, baton_program **out,
+                                baton_error *err) {
+  chip_registration *found;
+  *out = NULL;
+  BATON_TRY(find_handle(registry, handle, &found, err));
+  *out = chip_program_hold(found->program);
+  return BATON_OK;
+}
+
+baton_status chip_registry_remove(chip_registry *registry, baton_handle handle, const char *where,
+                                  baton_program **out, baton_error *err) {
+  chip_registration *found;
+  *out = NULL;
+  BATON_TRY(find_handle(registry, handle, &found, err));
+  *out = found->program;
+  found->program = NULL;
+  snprintf(found->died, sizeof found->died, "%s", where ? where : "");
+  return BATON_OK;
+}
+
 baton_status baton_worker_program(baton_worker *worker, baton_handle handle, baton_program **out,
                                   baton_error *err) {
-  chip_registration *found;
   *out = NULL;
   BATON_TRY(chip_worker_enter_quick(worker, err));
   pthread_mutex_lock(&worker->lock);
-  baton_status status = find_handle(&worker->registry, handle, &found, err);
-  if (status == BATON_OK) *out = chip_program_hold(found->program);
+  baton_status status = chip_registry_find(&worker->registry, handle, out, err);
   pthread_mutex_unlock(&worker->lock);
   chip_worker_leave(worker);
   return status;
@@ -174,16 +192,10 @@ baton_status baton_worker_program(baton_worker *worker, baton_handle handle, bat
 
 baton_status chip_worker_unregister(baton_worker *worker, baton_handle handle, const char *where,
                                     baton_error *err) {
-  chip_registration *found;
-  baton_program *program = NULL;
+  baton_program *program;
   BATON_TRY(chip_worker_enter_quick(worker, err));
   pthread_mutex_lock(&worker->lock);
-  baton_status status = find_handle(&worker->registry, handle, &found, err);
-  if (status == BATON_OK) {
-    program = found->program;
-    found->program = NULL;
-    snprintf(found->died, sizeof found->died, "%s", where ? where : "");
-  }
+  baton_status status = chip_registry_remove(&worker->registry, handle, where, &program, err);
   pthread_mutex_unlock(&worker->lock);
   chip_worker_leave(worker);
   baton_program_close(program);

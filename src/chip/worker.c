@@ -117,7 +117,7 @@ baton_status chip_worker_open(const baton_worker_options *options, const chip_le
   if (options->config.resident)
     return baton_error_set(err, BATON_INVALID_ARGUMENT,
                            "resident: names arguments of one program, it is no default of a worker");
-  tensor_set_guard(chip_inside_uses);
+  tensor_set_guard(TENSOR_GUARD_OF_CHIPS, chip_inside_uses);
   baton_worker *worker = create(&options->config);
   if (!worker) return base_out_of_memory(err, "a worker");
   baton_status status = open_device(worker, &opened, memory, err);
@@ -167,7 +167,8 @@ int chip_inside_run(const baton_run *run) {
   return frame != NULL;
 }
 
-int chip_inside_uses(const tensor_storage *storage) {
+int chip_inside_uses(const tensor_storage *storage, int writes) {
+  (void)writes;
   for (const chip_inside *frame = innermost; frame; frame = frame->outer)
     if (chip_bindings_use(&frame->run->bindings, storage)) return 1;
   return 0;

@@ -84,7 +84,7 @@ void chip_inside_end(const chip_inside *frame);
 int chip_inside_worker(const baton_worker *worker);
 int chip_inside_run(const baton_run *run);
 /* True if a run whose orchestration this thread is in will read or write the memory. */
-int chip_inside_uses(const tensor_storage *storage);
+int chip_inside_uses(const tensor_storage *storage, int writes);
 /* The error of a call that would wait for itself. */
 baton_status chip_inside_error(const char *what, baton_error *err);
 

@@ -86,7 +86,7 @@ void tensor_use_end(tensor_storage *storage, int writes, const baton_error *fail
   tensor_storage_release(storage);
 }
 
-static int in_use(const tensor_storage *storage, int writes) {
+int tensor_storage_in_use(const tensor_storage *storage, int writes) {
   return atomic_load_explicit(&storage->writers, memory_order_acquire) ||
          (writes && atomic_load_explicit(&storage->readers, memory_order_acquire));
 }
@@ -101,15 +101,17 @@ static baton_status tell(tensor_storage *storage, baton_error *err) {
   return baton_error_copy(err, &storage->failure);
 }
 
-static int (*_Atomic waits_for_itself)(const tensor_storage *storage);
+static _Atomic(tensor_guard) guards[TENSOR_GUARDS];
 
-void tensor_set_guard(int (*guard)(const tensor_storage *storage)) {
-  atomic_store_explicit(&waits_for_itself, guard, memory_order_release);
+void tensor_set_guard(int level, tensor_guard guard) {
+  atomic_store_explicit(&guards[level], guard, memory_order_release);
 }
 
-static baton_status check_wait(const baton_tensor *tensor, baton_error *err) {
-  int (*guard)(const tensor_storage *) = atomic_load_explicit(&waits_for_itself, memory_order_acquire);
-  if (!guard || !guard(tensor->storage)) return BATON_OK;
+static baton_status check_wait(const baton_tensor *tensor, int writes, baton_error *err) {
+  tensor_guard guard = NULL;
+  for (int level = TENSOR_GUARDS; level > 0 && !guard; level--)
+    guard = atomic_load_explicit(&guards[level - 1], memory_order_acquire);
+  if (!guard || !guard(tensor->storage, writes)) return BATON_OK;
   return baton_error_set(err, BATON_STATE, "%s is an argument of the run that is being built here",
                          tensor_name_of(&tensor->view).text);
 }
@@ -128,14 +130,14 @@ static int sleep_once(tensor_storage *storage) {
 baton_status tensor_await(const baton_tensor *tensor, int writes, baton_error *err) {
   tensor_storage *storage = tensor->storage;
   baton_status status = BATON_OK;
-  int waits = in_use(storage, writes);
+  int waits = tensor_storage_in_use(storage, writes);
   if (!waits && !tensor_untold(storage)) return BATON_OK;
-  if (waits) BATON_TRY(check_wait(tensor, err));
+  if (waits) BATON_TRY(check_wait(tensor, writes, err));
   pthread_mutex_lock(&storage->lock);
   uint64_t failures = storage->failures;
   int patient = 1;
-  while (in_use(storage, writes) && patient) patient = sleep_once(storage);
-  if (!patient && in_use(storage, writes))
+  while (tensor_storage_in_use(storage, writes) && patient) patient = sleep_once(storage);
+  if (!patient && tensor_storage_in_use(storage, writes))
     status = baton_error_set(err, BATON_CANCELLED, "the wait for %s was interrupted, its run goes on",
                              tensor_name_of(&tensor->view).text);
   else if (storage->failures != failures || tensor_untold(storage))
@@ -153,7 +155,7 @@ baton_status tensor_take_failure(tensor_storage *storage, baton_error *err) {
   return status;
 }
 
-int tensor_pending(const baton_tensor *tensor) { return in_use(tensor->storage, 0); }
+int tensor_pending(const baton_tensor *tensor) { return tensor_storage_in_use(tensor->storage, 0); }
 
 /* --- Tensors -------------------------------------------------------------------------------------------- */
 

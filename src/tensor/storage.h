@@ -34,9 +34,15 @@ int tensor_untold(const tensor_storage *storage);
 /* The error of that run, which counts as told then; BATON_OK if there is none. Never waits. */
 baton_status tensor_take_failure(tensor_storage *storage, baton_error *err);
 
-/* Who tells whether a wait of this thread for the storage could never end: its users have not begun,
-** because this thread is just about to start them. Set once, before the first use begins. */
-void tensor_set_guard(int (*guard)(const tensor_storage *storage));
+/* True while an unfinished run writes the storage, or with `writes` reads it. */
+int tensor_storage_in_use(const tensor_storage *storage, int writes);
+
+/* Who tells whether a wait of this thread for the storage could never end: its users have not begun, because this thread is just
+** about to start them. The guard of the highest level that has one is asked, and may do on this thread what ends the use. Set once a
+** level, before the first use begins. */
+enum { TENSOR_GUARD_OF_CHIPS, TENSOR_GUARD_OF_NODES, TENSOR_GUARDS };
+typedef int (*tensor_guard)(const tensor_storage *storage, int writes);
+void tensor_set_guard(int level, tensor_guard guard);
 
 /* True while a run is unfinished that writes the tensor. */
 int tensor_pending(const baton_tensor *tensor);

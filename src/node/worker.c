@@ -1,0 +1,188 @@
+/* The life of one worker of a node: its endpoint begins, dies, begins anew. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "node/node.h"
+#include <stdio.h>
+
+/* --- Opening -------------------------------------------------------------------------------------------- */
+
+static void describe_chip(const baton_node *node, const node_worker *worker, baton_worker_options *options,
+                          char number[16]) {
+  *options = node->defaults;
+  options->platform = worker->platform;
+  snprintf(number, 16, "%u", worker->chip.device);
+  options->devices = number;
+}
+
+static baton_status start(node_worker *worker, int64_t deadline, baton_error *err) {
+  baton_node *node = worker->node;
+  baton_worker_options chip;
+  char number[16];
+  node_endpoint_options options = {.scripts = node_scripts(),
+                                   .worker_program = node->worker_program,
+                                   .worker = worker->id,
+                                   .bell = node->bell,
+                                   .startup_deadline = deadline};
+  if (worker->kind == NODE_CHIPS) {
+    describe_chip(node, worker, &chip, number);
+    options.chip = &chip;
+  }
+  return node->calls->start(&options, &worker->endpoint, err);
+}
+
+baton_status node_worker_open(baton_node *node, node_kind kind, const baton_node_chip *chip, int64_t deadline,
+                              node_worker **out, baton_error *err) {
+  node_worker *worker = base_calloc(1, sizeof *worker);
+  *out = NULL;
+  if (!worker) return base_out_of_memory(err, "a worker");
+  worker->node = node;
+  worker->kind = kind;
+  worker->id = node->counts[kind];
+  worker->state = BATON_WORKER_IS_LOST;
+  if (chip) {
+    worker->chip = *chip;
+    worker->platform = node_platform_name(chip->platform);
+  }
+  baton_status status = start(worker, deadline, err);
+  if (status == BATON_OK)
+    *out = worker;
+  else
+    base_free(worker);
+  return status;
+}
+
+/* --- Dying ---------------------------------------------------------------------------------------------- */
+
+/* What it was sent comes back unanswered. */
+static void fail_sent(node_worker *worker, const baton_error *failure) {
+  for (int lane = 0; lane < NODE_CONTROL; lane++) {
+    node_member *member = worker->sent[lane].first;
+    worker->sent[lane] = (node_sent){0};
+    while (member) {
+      node_member *next = member->next;
+      node_member_end(member, failure);
+      member = next;
+    }
+  }
+  worker->freeing_sent = 0;
+}
+
+/* Thread: the worker is dead to the drivers until this ends. */
+static baton_status begin_anew(node_worker *worker, baton_error *err) {
+  baton_node *node = worker->node;
+  BATON_TRY(worker->endpoint->calls->restart(worker->endpoint, err));
+  BATON_TRY(worker->endpoint->calls->ready(worker->endpoint, base_deadline(node->startup_timeout), err));
+  pthread_mutex_lock(&node->callables.lock);
+  baton_status status = node_callables_tell(node, worker->endpoint, err);
+  pthread_mutex_unlock(&node->callables.lock);
+  return status;
+}
+
+static void finish_restart(node_worker *worker, const baton_error *failure) {
+  baton_node *node = worker->node;
+  node_lock(node);
+  worker->restarting = 0;
+  worker->state = failure->code ? BATON_WORKER_IS_LOST : BATON_WORKER_READY;
+  worker->cost = 0;
+  node->dirty = 1;
+  if (failure->code) node_schedule_lose(node, worker, failure);
+  pthread_cond_broadcast(&node->left);
+  node_unlock(node);
+  node_ring(node);
+  node_attend(node);
+}
+
+static void *restart_thread(void *context) {
+  node_worker *worker = context;
+  baton_error failure = {0};
+  if (begin_anew(worker, &failure) != BATON_OK) base_log_error(&failure, "restarting a worker");
+  finish_restart(worker, &failure);
+  baton_error_clear(&failure);
+  return NULL;
+}
+
+static void join_restarter(node_worker *worker) {
+  if (!worker->has_restarter) return;
+  worker->has_restarter = 0;
+  pthread_join(worker->restarter, NULL);
+}
+
+static void start_restart(node_worker *worker) {
+  join_restarter(worker); /* it has ended: the worker was in order since */
+  worker->restarting = 1;
+  worker->has_restarter = pthread_create(&worker->restarter, NULL, restart_thread, worker) == 0;
+  if (!worker->has_restarter) worker->restarting = 0;
+}
+
+static void lose(node_worker *worker, const baton_error *failure) {
+  worker->state = BATON_WORKER_IS_LOST;
+  fail_sent(worker, failure);
+  if (worker->node->isolation == BATON_PROCESS && !worker->node->closed) start_restart(worker);
+  if (!worker->restarting) node_schedule_lose(worker->node, worker, failure);
+  worker->node->dirty = 1;
+}
+
+void node_worker_died(node_worker *worker) {
+  baton_error failure = {0};
+  worker->endpoint->calls->cause(worker->endpoint, &failure);
+  failure.worker = (int32_t)worker->id;
+  if (worker->kind == NODE_CHIPS) failure.known |= BATON_KNOWN_WORKER;
+  lose(worker, &failure);
+  baton_error_clear(&failure);
+}
+
+void node_worker_lost(node_worker *worker, const baton_error *failure) {
+  baton_error own = {0};
+  if (!failure) {
+    baton_error_set(&own, BATON_WORKER_LOST, "%s %u is lost: a kernel was left by force",
+                    worker->kind == NODE_CHIPS ? "worker" : "sub worker", worker->id);
+    baton_error_text(&own, BATON_FIELD_HINT, "call node:restart(worker)");
+  }
+  lose(worker, failure ? failure : &own);
+  baton_error_clear(&own);
+}
+
+void node_worker_settle(node_worker *worker) {
+  baton_node *node = worker->node;
+  pthread_mutex_lock(&node->lock);
+  while (worker->restarting) pthread_cond_wait(&node->left, &node->lock);
+  pthread_mutex_unlock(&node->lock);
+  join_restarter(worker);
+}
+
+/* --- Restart at the user's wish --------------------------------------------------------------------------- */
+
+baton_status baton_node_restart(baton_node *node, uint32_t id, baton_error *err) {
+  node_worker *worker;
+  baton_error failure = {0};
+  BATON_TRY(node_enter(node, "restart", err));
+  pthread_mutex_lock(&node->lock);
+  baton_status status = node_find_worker(node, NODE_CHIPS, id, &worker, err);
+  while (status == BATON_OK && worker->restarting) pthread_cond_wait(&node->left, &node->lock);
+  int needed = status == BATON_OK && worker->state == BATON_WORKER_IS_LOST;
+  if (needed) worker->restarting = 1;
+  pthread_mutex_unlock(&node->lock);
+  if (needed) {
+    status = begin_anew(worker, &failure);
+    finish_restart(worker, &failure);
+    if (status != BATON_OK) baton_error_copy(err, &failure);
+    baton_error_clear(&failure);
+  }
+  node_leave(node);
+  return status;
+}
+
+/* --- Closing -------------------------------------------------------------------------------------------- */
+
+baton_status node_worker_close(node_worker *worker, int64_t deadline, baton_error *err) {
+  node_worker_settle(worker);
+  node_endpoint *endpoint = worker->endpoint;
+  pthread_mutex_lock(&worker->node->lock);
+  worker->endpoint = NULL;
+  worker->state = BATON_WORKER_CLOSED;
+  pthread_mutex_unlock(&worker->node->lock);
+  if (!endpoint) return BATON_OK;
+  baton_status status = endpoint->calls->close(endpoint, deadline, err);
+  return status;
+}
