@@ -321,6 +321,13 @@ int chip_worker_cancel(baton_run *run) {
   return cancels;
 }
 
+void chip_worker_cancel_all(baton_worker *worker) {
+  pthread_mutex_lock(&worker->lock);
+  for (baton_run *run = worker->unfinished; run; run = run->next)
+    if (!run->settled) chip_run_cancel(run);
+  pthread_mutex_unlock(&worker->lock);
+}
+
 /* One that ended well just when its deadline passed has ended well. */
 static baton_status cancel_late(baton_run *run, double deadline, int *over, baton_error *err) {
   int cancelled = baton_run_cancel(run);

@@ -113,6 +113,9 @@ baton_status chip_worker_lost_error(const baton_worker *worker, baton_error *err
 /* Cancels a run that is not over. False: it was over. Any thread. */
 int chip_worker_cancel(baton_run *run);
 
+/* The same for every unfinished run of the worker. */
+void chip_worker_cancel_all(baton_worker *worker);
+
 /* Adds what an ended run did to the totals; worker->lock is held. */
 void chip_stats_add(baton_worker *worker, const baton_run *run, const task_counts *counts);
 

@@ -28,6 +28,7 @@ typedef struct node_executor_options {
   const node_script_calls *scripts; /* NULL: Lua functions are `unsupported` */
   node_memory_map memory;
   uint32_t worker; /* its id, for errors */
+  int in_process;  /* commands come from this process: host memory and programs are where their addresses say */
   /* Memory of the chip that outlives the executor, page-aligned. Who gives it has claimed the device. NULL: the chip has its own
   ** memory, and claims. */
   void *device_memory;
@@ -47,10 +48,11 @@ baton_status node_executor_close(node_executor *executor, baton_error *err);
 ** times and data. Never fails otherwise. */
 const node_reply *node_executor_do(node_executor *executor, node_lane lane, const node_command *command);
 
-/* The device program that runs now ends early, if it belongs to this run or an earlier one. Any thread. */
+/* What belongs to this run or an earlier one is not begun any more, and what runs of it ends early: the tasks of a device program
+** that have not begun, a script at its next instruction. A function of the host runs to its end. Any thread. */
 void node_executor_cancel(node_executor *executor, uint32_t run);
 
-/* Makes a chip that was lost ready again, within this process. */
+/* Makes a chip that was lost ready again, within this process, and forgets what was cancelled. */
 BATON_MUST_CHECK baton_status node_executor_restart(node_executor *executor, baton_error *err);
 
 #endif

@@ -47,6 +47,7 @@ struct node_mailbox_memory {
   BASE_ALIGNED _Atomic uint64_t current, begun;
   node_doorbell commands[NODE_LANES]; /* the server sleeps there, for each lane */
   node_doorbell control;              /* and the client for a reply on the control lane */
+  node_doorbell cancels;              /* and the server for a change of `cancelled` */
   node_back back[NODE_LANES][DIRECTIONS];
 };
 
@@ -388,6 +389,7 @@ void node_mailbox_abandon(node_mailbox *mailbox) {
       node_doorbell_ring(&memory->back[lane][direction].bell);
   }
   node_doorbell_ring(&memory->control);
+  node_doorbell_ring(&memory->cancels);
   if (mailbox->bell) node_doorbell_ring(mailbox->bell);
 }
 
@@ -397,6 +399,18 @@ int node_mailbox_is_abandoned(const node_mailbox *mailbox) {
 
 void node_mailbox_cancel(node_mailbox *mailbox, uint32_t run) {
   atomic_store_explicit(&mailbox->memory->cancelled, run, memory_order_release);
+  node_doorbell_ring(&mailbox->memory->cancels);
+}
+
+int node_mailbox_await_cancel(node_mailbox *mailbox, uint32_t seen) {
+  node_doorbell *bell = &mailbox->memory->cancels;
+  for (;;) {
+    uint32_t announced = node_doorbell_announce(bell);
+    if (node_mailbox_is_abandoned(mailbox) || node_mailbox_cancelled(mailbox) != seen) break;
+    node_doorbell_sleep(bell, announced, INT64_MAX);
+  }
+  node_doorbell_withdraw(bell);
+  return !node_mailbox_is_abandoned(mailbox);
 }
 
 uint32_t node_mailbox_cancelled(const node_mailbox *mailbox) {

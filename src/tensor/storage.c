@@ -340,7 +340,7 @@ baton_status tensor_over_view(const baton_view *view, baton_tensor **out, baton_
   *out = NULL;
   if (view->dtype == BATON_NO_DTYPE || view->dtype >= BATON_DTYPE_COUNT || view->ndim > BATON_MAX_DIMS ||
       !tensor_reach(view, &below, &above))
-    return baton_error_set(err, BATON_OUT_OF_RANGE, "%s is no memory", tensor_name_of(view).text);
+    return baton_error_set(err, BATON_OUT_OF_RANGE, "a view of %d dimensions is no memory", view->ndim);
   if ((uintptr_t)view->data % baton_dtype_size((baton_dtype)view->dtype))
     return baton_error_set(err, BATON_INVALID_ARGUMENT, "address %p is not aligned for elements of %s",
                            view->data, baton_dtype_name((baton_dtype)view->dtype));

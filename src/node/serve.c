@@ -1,0 +1,116 @@
+/* The loop of a server: takes commands out of a mailbox, has them carried out, replies. */
+#include "base/futex.h"
+#include "node/endpoint.h"
+#include "node/start.h"
+#include <string.h>
+
+enum { CANCELLED_REPLY = 512 }; /* bytes */
+
+typedef struct server {
+  node_mailbox *mailbox;
+  node_executor *executor;
+  _Atomic uint32_t ending; /* NODE_END was answered: what has come is carried out, then all lanes end */
+  pthread_mutex_t lock;    /* guards failure */
+  baton_error failure;     /* the first: a mailbox that makes no sense */
+} server;
+
+typedef struct server_lane {
+  server *server;
+  node_lane lane;
+  pthread_t thread;
+} server_lane;
+
+/* The mailbox is used no more: every lane ends. */
+static void give_up(server *self, const baton_error *failure) {
+  pthread_mutex_lock(&self->lock);
+  if (!self->failure.code) baton_error_copy(&self->failure, failure);
+  pthread_mutex_unlock(&self->lock);
+  node_mailbox_abandon(self->mailbox);
+}
+
+static int reply_cancelled(server *self, node_lane lane, const node_command *command) {
+  union {
+    node_reply reply;
+    char bytes[CANCELLED_REPLY];
+  } block = {.reply = {.status = BATON_CANCELLED, .sequence = command->sequence}};
+  baton_error err = {0};
+  baton_error_set(&err, BATON_CANCELLED, "the run was cancelled");
+  block.reply.ndata =
+      (uint32_t)node_error_pack(&err, node_reply_data(&block.reply), sizeof block - sizeof block.reply);
+  block.reply.bytes = (uint32_t)node_reply_bytes(block.reply.ndata);
+  baton_error_clear(&err);
+  return node_mailbox_reply(self->mailbox, lane, &block.reply);
+}
+
+/* False: abandoned. */
+static int carry_out(server *self, node_lane lane, const node_command *command) {
+  if (command->run && command->run <= node_mailbox_cancelled(self->mailbox))
+    return reply_cancelled(self, lane, command);
+  if (lane == NODE_TASKS) node_mailbox_begin(self->mailbox, command->sequence);
+  return node_mailbox_reply(self->mailbox, lane, node_executor_do(self->executor, lane, command));
+}
+
+/* The next command of a lane. False: there is none, or the lane ends. */
+static int serve_one(server *self, node_lane lane) {
+  const void *block;
+  baton_error err = {0};
+  if (node_mailbox_take(self->mailbox, lane, &block, &err) != BATON_OK) {
+    give_up(self, &err);
+    baton_error_clear(&err);
+    return 0;
+  }
+  const node_command *command = block;
+  if (!command || !carry_out(self, lane, command)) return 0;
+  if (lane != NODE_CONTROL || command->operation != NODE_END) return 1;
+  /* release: with what was posted before the end, which the lanes look for once more */
+  atomic_store_explicit(&self->ending, 1, memory_order_release);
+  node_mailbox_abandon(self->mailbox);
+  return 0;
+}
+
+static void *serve_lane(void *argument) {
+  const server_lane *self = argument;
+  while (node_mailbox_await(self->server->mailbox, self->lane, BASE_LOOK))
+    while (serve_one(self->server, self->lane)) {
+    }
+  if (atomic_load_explicit(&self->server->ending, memory_order_acquire))
+    while (serve_one(self->server, self->lane)) {
+    }
+  return NULL;
+}
+
+/* Tasks that run end early when their run is cancelled. */
+static void *watch_cancellations(void *argument) {
+  const server_lane *self = argument;
+  uint32_t seen = 0;
+  while (node_mailbox_await_cancel(self->server->mailbox, seen)) {
+    seen = node_mailbox_cancelled(self->server->mailbox);
+    node_executor_cancel(self->server->executor, seen);
+  }
+  return NULL;
+}
+
+baton_status node_serve(node_mailbox *mailbox, node_executor *executor, baton_error *err) {
+  static void *(*const entries[])(void *) = {serve_lane, serve_lane, watch_cancellations};
+  static const char *const names[] = {"node-transfers", "node-control", "node-cancel"};
+  enum { OTHERS = 3 };
+  server self = {.mailbox = mailbox, .executor = executor};
+  server_lane tasks = {&self, NODE_TASKS, 0},
+              others[OTHERS] = {{&self, NODE_TRANSFERS, 0}, {&self, NODE_CONTROL, 0}, {&self, NODE_LANES, 0}};
+  baton_status status = BATON_OK;
+  int started = 0;
+  pthread_mutex_init(&self.lock, NULL);
+  for (; started < OTHERS && status == BATON_OK; started += status == BATON_OK)
+    status =
+        node_thread_start(&others[started].thread, names[started], entries[started], &others[started], err);
+  if (status == BATON_OK)
+    serve_lane(&tasks);
+  else
+    node_mailbox_abandon(mailbox);
+  for (int i = 0; i < started; i++) pthread_join(others[i].thread, NULL);
+  if (status == BATON_OK) status = baton_error_copy(err, &self.failure);
+  if (self.failure.code) status = self.failure.code;
+  baton_error_clear(&self.failure);
+  pthread_mutex_destroy(&self.lock);
+  return status;
+}
