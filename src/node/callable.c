@@ -125,7 +125,7 @@ static baton_status add(baton_node *node, node_callable *callable, baton_error *
 static baton_status find_or_add(baton_node *node, baton_program *program, node_callable **out,
                                 baton_error *err) {
   node_callables *callables = &node->callables;
-  node_callable *made;
+  node_callable *made = NULL;
   BATON_TRY(make(node, program, &made, err));
   for (uint32_t i = 0; i < callables->count; i++)
     if (same(callables->items[i], made)) {

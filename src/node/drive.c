@@ -312,7 +312,7 @@ task_hooks node_engine_hooks(node_engine *engine) {
                       .clock = now};
 }
 
-void node_ring(baton_node *node) { node_doorbell_ring(node->bell); }
+void node_wake(baton_node *node) { node_doorbell_ring(node->bell); }
 
 /* --- Driving -------------------------------------------------------------------------------------------- */
 

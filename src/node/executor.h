@@ -28,7 +28,7 @@ typedef struct node_executor_options {
   const node_script_calls *scripts; /* NULL: Lua functions are `unsupported` */
   node_memory_map memory;
   uint32_t worker; /* its id, for errors */
-  int in_process;  /* commands come from this process: host memory and programs are where their addresses say */
+  int in_process; /* commands come from this process: host memory and programs are where their addresses say */
   /* Memory of the chip that outlives the executor, page-aligned. Who gives it has claimed the device. NULL: the chip has its own
   ** memory, and claims. */
   void *device_memory;

@@ -69,7 +69,7 @@ void node_release(baton_node *node) {
   base_free(node);
 }
 
-static _Thread_local const node_inside *innermost;
+static _Thread_local node_inside *innermost;
 
 void node_inside_begin(node_inside *frame, baton_node_orch *orch) {
   *frame = (node_inside){orch, innermost};
@@ -246,7 +246,7 @@ static baton_status warm_up(baton_node *node, const baton_node_options *options,
 }
 
 baton_status baton_node_open(const baton_node_options *options, baton_node **out, baton_error *err) {
-  baton_node *node;
+  baton_node *node = NULL;
   *out = NULL;
   BATON_TRY(check_options(options, err));
   BATON_TRY(create(options, &node, err));
@@ -270,7 +270,7 @@ static void refuse_calls(baton_node *node) {
   for (baton_node_run *run = node->runs; run; run = run->next) (void)node_run_cancel(run);
   while (node->buffers) node_buffer_die(node->buffers, BATON_CLOSED, NULL);
   node_unlock(node);
-  node_ring(node);
+  node_wake(node);
 }
 
 static int is_quiet(const void *context) {
@@ -294,7 +294,7 @@ static void end_attendant(baton_node *node) {
   if (!node->has_attendant) return;
   atomic_store_explicit(&node->attention, NODE_GO_HOME, memory_order_seq_cst);
   base_futex_wake(&node->attention, 1);
-  node_ring(node);
+  node_wake(node);
   pthread_join(node->attendant, NULL);
   node->has_attendant = 0;
 }

@@ -274,7 +274,7 @@ void *node_attendant(void *node);
 /* What the engine of a run asks of the node. */
 task_hooks node_engine_hooks(node_engine *engine);
 /* Wakes a driver that sleeps. Any thread. */
-void node_ring(baton_node *node);
+void node_wake(baton_node *node);
 
 /* --- worker.c: with the lock held unless it says otherwise ----------------------------------------------- */
 

@@ -345,7 +345,8 @@ static baton_status submit_copy(baton_node_orch *o, int to_device, baton_node_bu
   uint64_t bytes = options->nbytes ? options->nbytes : host_bytes(host);
   BATON_TRY(check_copy(who, buffer, host, options->offset, bytes, err));
   baton_view bytes_there = bytes_of(buffer, options->offset, bytes);
-  baton_node_value there = {.tag = to_device ? BATON_OUTPUT : BATON_INPUT, .buffer = buffer, .view = &bytes_there};
+  baton_node_value there = {
+      .tag = to_device ? BATON_OUTPUT : BATON_INPUT, .buffer = buffer, .view = &bytes_there};
   baton_node_value here = {.tag = to_device ? BATON_INPUT : BATON_OUTPUT, .tensor = host};
   baton_node_value values[2] = {to_device ? there : here, to_device ? here : there};
   node_part part = {.values = values, .nvalues = 2, .worker = BATON_ANY_WORKER};
@@ -403,7 +404,7 @@ static task_status alloc_block(baton_node_run *run, uint64_t bytes, uint64_t *of
 baton_status baton_node_alloc(baton_node_orch *o, baton_dtype dtype, int ndim, const int64_t *shape,
                               baton_view *out, baton_error *err) {
   baton_view view;
-  uint64_t bytes, offset = 0;
+  uint64_t bytes = 0, offset = 0;
   *out = baton_view_invalid();
   BATON_TRY(check_thread(o, "alloc", err));
   BATON_TRY(describe(dtype, ndim, shape, &view, &bytes, err));

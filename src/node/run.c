@@ -152,8 +152,8 @@ static void begin_engine(baton_node_run *run) {
 baton_status node_run_begin(baton_node *node, const baton_config *config, baton_node_run **out,
                             baton_error *err) {
   *out = NULL;
+  baton_node_run *run = NULL;
   BATON_TRY(chip_config_check(config, err));
-  baton_node_run *run;
   BATON_TRY(create(node, config, &run, err));
   node_lock(node);
   run->number = ++node->run_count;
@@ -292,7 +292,7 @@ int baton_node_run_cancel(baton_node_run *run) {
   node_lock(run->node);
   int cancelled = node_run_cancel(run);
   node_unlock(run->node);
-  if (cancelled) node_ring(run->node);
+  if (cancelled) node_wake(run->node);
   return cancelled;
 }
 

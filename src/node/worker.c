@@ -89,7 +89,7 @@ static void finish_restart(node_worker *worker, const baton_error *failure) {
   if (failure->code) node_schedule_lose(node, worker, failure);
   pthread_cond_broadcast(&node->left);
   node_unlock(node);
-  node_ring(node);
+  node_wake(node);
   node_attend(node);
 }
 
