@@ -1,102 +1,151 @@
 /* Device memory in Lua: worker:malloc, buffers, and the tensors in them. */
 #include "chip/buffer.h"
+#include "bind/buffer.h"
 #include "bind/worker.h"
+#include <inttypes.h>
 #include <string.h>
 
 static const char buffer_class[] = "baton.buffer";
-static const char child_class[] = "baton.child_tensor";
-
-typedef struct buffer_userdata {
-  baton_buffer *buffer; /* NULL: it never was. User value 1 is the worker. */
-} buffer_userdata;
-
-typedef struct child_userdata {
-  baton_view view; /* user value 1 is the buffer, 2 the shape once somebody asked for it */
-} child_userdata;
+const char bind_child_class[] = "baton.child_tensor";
 
 /* --- Buffers -------------------------------------------------------------------------------------------- */
 
-static baton_buffer *test_buffer(lua_State *L, int arg) {
-  const buffer_userdata *userdata = luaL_testudata(L, arg, buffer_class);
-  return userdata ? userdata->buffer : NULL;
+bind_buffer *bind_push_new_buffer(lua_State *L, int owner) {
+  bind_buffer *buffer = lua_newuserdatauv(L, sizeof *buffer, 2);
+  *buffer = (bind_buffer){0};
+  luaL_setmetatable(L, buffer_class);
+  lua_pushvalue(L, owner);
+  lua_setiuservalue(L, -2, 1); /* the buffer keeps its worker */
+  return buffer;
 }
 
-static baton_buffer *check_buffer(lua_State *L, int arg) {
-  baton_buffer *buffer = test_buffer(L, arg);
-  if (!buffer) bind_bad_argument(L, "a buffer expected, got %s", bind_describe(L, arg));
+bind_buffer *bind_test_buffer(lua_State *L, int index) {
+  bind_buffer *buffer = luaL_testudata(L, index, buffer_class);
+  return buffer && (buffer->chip || buffer->of_node) ? buffer : NULL;
+}
+
+bind_buffer *bind_check_buffer(lua_State *L, int index) {
+  bind_buffer *buffer = bind_test_buffer(L, index);
+  if (!buffer) bind_bad_argument(L, "a buffer expected, got %s", bind_describe(L, index));
   return buffer;
+}
+
+/* The buffer of a chip at `index`. */
+static baton_buffer *check_chip_buffer(lua_State *L, int index) {
+  const bind_buffer *buffer = bind_check_buffer(L, index);
+  if (!buffer->chip) bind_fail(L, BATON_WRONG_DEVICE, "the buffer belongs to a node, not to this worker");
+  return buffer->chip;
 }
 
 static int worker_malloc(lua_State *L) { /* worker:malloc(nbytes) -> buffer */
   baton_worker *worker = bind_check_worker(L, 1);
   uint64_t nbytes = bind_check_size(L, 2, "nbytes");
-  buffer_userdata *userdata = lua_newuserdatauv(L, sizeof *userdata, 1);
-  userdata->buffer = NULL;
-  luaL_setmetatable(L, buffer_class);
-  lua_pushvalue(L, 1);
-  lua_setiuservalue(L, -2, 1); /* the buffer keeps its worker */
+  bind_buffer *buffer = bind_push_new_buffer(L, 1);
   baton_error *err = bind_error(L);
-  baton_status status = baton_worker_malloc(worker, nbytes, &userdata->buffer, err);
+  baton_status status = baton_worker_malloc(worker, nbytes, &buffer->chip, err);
   if (status == BATON_OUT_OF_MEMORY) { /* the collector does not know how large buffers are */
     lua_gc(L, LUA_GCCOLLECT);
     err = bind_error(L);
-    status = baton_worker_malloc(worker, nbytes, &userdata->buffer, err);
+    status = baton_worker_malloc(worker, nbytes, &buffer->chip, err);
   }
   return status == BATON_OK ? 1 : bind_raise(L, err);
 }
 
 static int worker_free(lua_State *L) { /* worker:free(buffer) */
   baton_worker *worker = bind_check_worker(L, 1);
-  baton_buffer *buffer = check_buffer(L, 2);
+  baton_buffer *buffer = check_chip_buffer(L, 2);
   const char *place = bind_push_place(L);
   baton_error *err = bind_error(L);
   return chip_buffer_free(worker, buffer, place, err) == BATON_OK ? 0 : bind_raise(L, err);
 }
 
+/* --- Buffers of nodes ----------------------------------------------------------------------------------- */
+
+void bind_end_node_buffer(lua_State *L, int index, bind_buffer_life life) {
+  bind_buffer *buffer = bind_test_buffer(L, index);
+  index = lua_absindex(L, index);
+  if (bind_push_place(L)) lua_setiuservalue(L, index, 2);
+  buffer->life = life;
+  baton_node_buffer_close(buffer->node);
+  buffer->node = NULL;
+}
+
+/* Raises why the buffer at `index` cannot be used. */
+static void refuse_dead(lua_State *L, int index, const bind_buffer *buffer, int to_free) {
+  lua_getiuservalue(L, index, 2);
+  const char *place = lua_tostring(L, -1), *how = buffer->life == BIND_BUFFER_FREED ? "freed" : "closed";
+  if (to_free)
+    bind_fail(L, BATON_DOUBLE_FREE, "free: the buffer of %" PRIu64 " bytes was %s before%s%s", buffer->nbytes,
+              how, place ? ", at " : "", place ? place : "");
+  bind_fail(L, buffer->life == BIND_BUFFER_FREED ? BATON_STALE_HANDLE : BATON_CLOSED,
+            "the buffer of %" PRIu64 " bytes was %s%s%s", buffer->nbytes, how, place ? " at " : "",
+            place ? place : "");
+}
+
+bind_buffer *bind_check_node_buffer(lua_State *L, int index, int to_free) {
+  bind_buffer *buffer = bind_check_buffer(L, index);
+  if (buffer->chip) bind_fail(L, BATON_WRONG_DEVICE, "the buffer belongs to a chip, not to this node");
+  if (!buffer->node) refuse_dead(L, index, buffer, to_free);
+  return buffer;
+}
+
+/* --- Methods -------------------------------------------------------------------------------------------- */
+
 static int buffer_close(lua_State *L) { /* :close() and __close */
-  baton_buffer *buffer = check_buffer(L, 1);
-  chip_buffer_end(buffer, bind_push_place(L));
+  bind_buffer *buffer = bind_check_buffer(L, 1);
+  if (buffer->chip)
+    chip_buffer_end(buffer->chip, bind_push_place(L));
+  else if (buffer->node)
+    bind_end_node_buffer(L, 1, BIND_BUFFER_CLOSED);
   return 0;
 }
 
 static int buffer_collect(lua_State *L) { /* __gc */
-  buffer_userdata *userdata = luaL_checkudata(L, 1, buffer_class);
-  baton_buffer_close(userdata->buffer);
-  userdata->buffer = NULL;
+  bind_buffer *buffer = luaL_checkudata(L, 1, buffer_class);
+  baton_buffer_close(buffer->chip);
+  buffer->chip = NULL;
+  baton_node_buffer_close(buffer->node);
+  buffer->node = NULL;
   return 0;
 }
 
 static int buffer_tensor(lua_State *L) { /* buffer:tensor(dtype, shape [, offset]) -> child tensor */
   int64_t shape[BATON_MAX_DIMS];
-  baton_buffer *buffer = check_buffer(L, 1);
+  bind_buffer *buffer = bind_check_buffer(L, 1);
+  if (buffer->of_node) (void)bind_check_node_buffer(L, 1, 0);
   baton_dtype dtype = bind_check_dtype(L, 2, "dtype");
   int ndim = bind_check_shape(L, 3, "shape", shape);
   uint64_t offset = lua_isnoneornil(L, 4) ? 0 : bind_check_size(L, 4, "offset");
-  child_userdata *child = lua_newuserdatauv(L, sizeof *child, 2);
+  bind_child *child = lua_newuserdatauv(L, sizeof *child, 2);
   memset(child, 0, sizeof *child);
-  luaL_setmetatable(L, child_class);
+  luaL_setmetatable(L, bind_child_class);
   lua_pushvalue(L, 1);
   lua_setiuservalue(L, -2, 1);
   baton_error *err = bind_error(L);
-  if (baton_buffer_tensor(buffer, dtype, ndim, shape, offset, &child->view, err) != BATON_OK)
-    return bind_raise(L, err);
-  return 1;
+  baton_status status =
+      buffer->chip ? baton_buffer_tensor(buffer->chip, dtype, ndim, shape, offset, &child->view, err)
+                   : baton_node_buffer_tensor(buffer->node, dtype, ndim, shape, offset, &child->view, err);
+  return status == BATON_OK ? 1 : bind_raise(L, err);
+}
+
+static uint64_t bytes_of(const bind_buffer *buffer) {
+  return buffer->chip ? baton_buffer_nbytes(buffer->chip) : buffer->nbytes;
 }
 
 static int buffer_tostring(lua_State *L) {
-  lua_pushfstring(L, "buffer of %I bytes", (LUAI_UACINT)baton_buffer_nbytes(check_buffer(L, 1)));
+  lua_pushfstring(L, "buffer of %I bytes", (LUAI_UACINT)bytes_of(bind_check_buffer(L, 1)));
   return 1;
 }
 
 static int buffer_index(lua_State *L) {
-  const baton_buffer *buffer = check_buffer(L, 1);
+  const bind_buffer *buffer = bind_check_buffer(L, 1);
   lua_pushvalue(L, 2);
   if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL) return 1;
   const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
   if (strcmp(key, "nbytes") == 0)
-    lua_pushinteger(L, (lua_Integer)baton_buffer_nbytes(buffer));
+    lua_pushinteger(L, (lua_Integer)bytes_of(buffer));
   else if (strcmp(key, "worker") == 0)
-    lua_pushinteger(L, 0); /* a chip by itself is worker 0 */
+    lua_pushinteger(L, buffer->worker); /* a chip by itself is worker 0 */
   else
     lua_pushnil(L);
   return 1;
@@ -104,62 +153,64 @@ static int buffer_index(lua_State *L) {
 
 /* --- Copies --------------------------------------------------------------------------------------------- */
 
-/* The arguments of copy_to and copy_from after the worker: `buffer` and `host` are where they belong. */
-typedef struct copy_arguments {
-  baton_buffer *buffer;
-  baton_tensor *host;
-  uint64_t offset, nbytes;
-} copy_arguments;
-
-static copy_arguments read_copy(lua_State *L, int buffer, int host) {
+bind_copy bind_read_copy(lua_State *L, int buffer, int host, int first) {
   static const char *const names[] = {"offset", "nbytes", NULL};
-  copy_arguments c = {.buffer = test_buffer(L, buffer)};
-  if (test_buffer(L, host) && bind_test_tensor(L, buffer))
+  int options = (buffer > host ? buffer : host) + 1;
+  bind_copy c = {.buffer = bind_test_buffer(L, buffer)};
+  if (bind_test_buffer(L, host) && bind_test_tensor(L, buffer))
     bind_bad_argument(L, "the destination comes first: %s; the arguments are swapped",
                       buffer < host ? "(buffer, host)" : "(host, buffer)");
   if (!c.buffer)
-    bind_bad_argument(L, "argument %d must be a buffer, got %s", buffer - 1, bind_describe(L, buffer));
+    bind_bad_argument(L, "argument %d must be a buffer, got %s", buffer - first + 1,
+                      bind_describe(L, buffer));
   c.host = bind_test_tensor(L, host);
   if (!c.host)
-    bind_bad_argument(L, "argument %d must be a host tensor, got %s", host - 1, bind_describe(L, host));
-  bind_check_options(L, 4, "copy", names);
+    bind_bad_argument(L, "argument %d must be a host tensor, got %s", host - first + 1,
+                      bind_describe(L, host));
+  bind_check_options(L, options, "copy", names);
   const baton_view *view = baton_tensor_view(c.host);
   uint64_t whole = (uint64_t)baton_view_numel(view) * baton_dtype_size((baton_dtype)view->dtype);
-  c.offset = bind_option_size(L, 4, "offset", 0);
-  c.nbytes = bind_option_size(L, 4, "nbytes", whole);
+  c.offset = bind_option_size(L, options, "offset", 0);
+  c.nbytes = bind_option_size(L, options, "nbytes", whole);
+  c.whole = c.nbytes == whole;
   return c;
 }
 
 static int worker_copy_to(lua_State *L) { /* worker:copy_to(buffer, host [, {offset=, nbytes=}]) */
   baton_worker *worker = bind_check_worker(L, 1);
-  copy_arguments c = read_copy(L, 2, 3);
+  bind_copy c = bind_read_copy(L, 2, 3, 2);
+  baton_buffer *buffer = check_chip_buffer(L, 2);
   baton_error *err = bind_error(L);
-  baton_status status = chip_buffer_copy_to(worker, c.buffer, c.host, c.offset, c.nbytes, err);
+  baton_status status = chip_buffer_copy_to(worker, buffer, c.host, c.offset, c.nbytes, err);
   return status == BATON_OK ? 0 : bind_raise(L, err);
 }
 
 static int worker_copy_from(lua_State *L) { /* worker:copy_from(host, buffer [, {offset=, nbytes=}]) */
   baton_worker *worker = bind_check_worker(L, 1);
-  copy_arguments c = read_copy(L, 3, 2);
+  bind_copy c = bind_read_copy(L, 3, 2, 2);
+  baton_buffer *buffer = check_chip_buffer(L, 3);
   baton_error *err = bind_error(L);
-  baton_status status = chip_buffer_copy_from(worker, c.host, c.buffer, c.offset, c.nbytes, err);
+  baton_status status = chip_buffer_copy_from(worker, c.host, buffer, c.offset, c.nbytes, err);
   return status == BATON_OK ? 0 : bind_raise(L, err);
 }
 
 /* --- Tensors in a buffer -------------------------------------------------------------------------------- */
 
 int bind_test_child(lua_State *L, int index, baton_value *value) {
-  const child_userdata *child = luaL_testudata(L, index, child_class);
+  const bind_child *child = luaL_testudata(L, index, bind_child_class);
   if (!child) return 0;
   lua_getiuservalue(L, index, 1);
-  value->buffer = test_buffer(L, -1);
+  const bind_buffer *buffer = bind_test_buffer(L, -1);
+  if (buffer && !buffer->chip)
+    bind_fail(L, BATON_WRONG_DEVICE, "the buffer belongs to a node, not to this worker");
+  value->buffer = buffer ? buffer->chip : NULL;
   value->view = &child->view;
   lua_pop(L, 1);
   return value->buffer != NULL;
 }
 
-static const child_userdata *check_child(lua_State *L) {
-  const child_userdata *child = luaL_testudata(L, 1, child_class);
+static const bind_child *check_child(lua_State *L) {
+  const bind_child *child = luaL_testudata(L, 1, bind_child_class);
   if (!child) bind_bad_argument(L, "a tensor in device memory expected, got %s", bind_describe(L, 1));
   return child;
 }
@@ -172,9 +223,9 @@ static int child_size(lua_State *L) {
 /* A view method of all kinds of tensors, as a tensor in the same buffer. */
 static int push_view(lua_State *L, baton_view (*make)(lua_State *, const baton_view *, int)) {
   baton_view view = make(L, &check_child(L)->view, 2);
-  child_userdata *child = lua_newuserdatauv(L, sizeof *child, 2);
+  bind_child *child = lua_newuserdatauv(L, sizeof *child, 2);
   child->view = view;
-  luaL_setmetatable(L, child_class);
+  luaL_setmetatable(L, bind_child_class);
   lua_getiuservalue(L, 1, 1);
   lua_setiuservalue(L, -2, 1);
   return 1;
@@ -247,5 +298,5 @@ void bind_open_buffers(lua_State *L) {
                                            {NULL, NULL}};
   static const luaL_Reg child_events[] = {{"__tostring", child_tostring}, {NULL, NULL}};
   open_class(L, buffer_class, "buffer", events, methods, buffer_index);
-  open_class(L, child_class, "child_tensor", child_events, child_methods, child_index);
+  open_class(L, bind_child_class, "child_tensor", child_events, child_methods, child_index);
 }

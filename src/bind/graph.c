@@ -14,6 +14,10 @@ typedef struct graph_scope {
 
 static _Atomic uint64_t graph_count;
 
+uint64_t bind_new_graph_number(void) {
+  return 1 + atomic_fetch_add_explicit(&graph_count, 1, memory_order_relaxed);
+}
+
 static const char *program_name(const bind_graph *graph) { return baton_program_name(graph->program); }
 
 /* A scalar of a kernel or an element as a Lua value; `bits` as in baton_argument. */
@@ -221,8 +225,8 @@ typedef struct build_context {
 /* Protected: (context, function). Makes g and the arguments, and calls the function. */
 static int build_protected(lua_State *L) {
   build_context *context = lua_touserdata(L, 1);
-  uint64_t number = 1 + atomic_fetch_add_explicit(&graph_count, 1, memory_order_relaxed);
-  bind_graph *graph = bind_push_new_graph(L, context->o, context->args, context->build->program, number);
+  bind_graph *graph =
+      bind_push_new_graph(L, context->o, context->args, context->build->program, bind_new_graph_number());
   context->build->graph = graph;
   lua_pushvalue(L, 2);
   lua_pushvalue(L, 3);
@@ -233,14 +237,13 @@ static int build_protected(lua_State *L) {
   return 0;
 }
 
-/* Lua's own words for a yield across C say nothing to somebody who writes a graph. */
-static void explain_yield(lua_State *L, const baton_program *program) {
+void bind_explain_yield(lua_State *L, const char *who, const char *function) {
   const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
   if (!strstr(text, "attempt to yield across a C-call boundary") &&
       !strstr(text, "attempt to yield from outside a coroutine"))
     return;
   baton_error *err = bind_error(L);
-  baton_error_set(err, BATON_STATE, "%s: the graph function must not yield", baton_program_name(program));
+  baton_error_set(err, BATON_STATE, "%s: the %s must not yield", who, function);
   bind_push_failure(L, err);
   lua_replace(L, -2);
 }
@@ -255,7 +258,7 @@ static void build_graph(bind_graph_call *call, baton_orch *o, const baton_args *
   int failed = lua_pcall(L, 2, 0, 0);
   if (build->graph) build->graph->o = NULL;
   if (!failed) return;
-  explain_yield(L, build->program);
+  bind_explain_yield(L, baton_program_name(build->program), "graph function");
   build->raised = lua_gettop(L);
   baton_orch_fail(o, "%s: the graph function raised an error", baton_program_name(build->program));
 }

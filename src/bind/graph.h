@@ -20,4 +20,11 @@ typedef struct bind_build {
 bind_graph_call *bind_build_enter(lua_State *L, bind_build *build, int program);
 void bind_build_leave(bind_graph_call *before);
 
+/* A number that no other `g` or `orch` of this process has. */
+uint64_t bind_new_graph_number(void);
+
+/* Lua's own words for a yield across C say nothing to somebody who writes a graph: replaces them, if the error on top of the stack
+** is those, by "WHO: the FUNCTION must not yield". */
+void bind_explain_yield(lua_State *L, const char *who, const char *function);
+
 #endif

@@ -1,4 +1,5 @@
-/* Handles in Lua: programs that were registered with a worker. */
+/* Handles in Lua: programs that were registered with a worker or a node. */
+#include "bind/node.h"
 #include "bind/program.h"
 #include "bind/worker.h"
 #include "chip/program/program.h"
@@ -7,27 +8,43 @@
 static const char handle_class[] = "baton.handle";
 static const char hold_class[] = "baton.program_hold";
 
+/* User value 1 is the program that was registered, 2 keeps the worker or node, 3 is where one of a node was unregistered. */
 typedef struct handle_userdata {
-  baton_worker *worker; /* user value 2 keeps it */
-  baton_handle handle;  /* user value 1 is the program that was registered */
+  baton_worker *worker; /* of a chip … */
+  baton_node *node;     /* … or of a node; both NULL: it was collected */
+  baton_handle handle;
+  baton_program *program; /* of a node: a hold; NULL: unregistered */
 } handle_userdata;
 
 static handle_userdata *check_handle(lua_State *L, int arg) {
   handle_userdata *userdata = luaL_testudata(L, arg, handle_class);
   if (!userdata) bind_bad_argument(L, "a handle expected, got %s", bind_describe(L, arg));
-  if (!userdata->worker) bind_fail(L, BATON_CLOSED, "the handle was collected");
+  if (!userdata->worker && !userdata->node) bind_fail(L, BATON_CLOSED, "the handle was collected");
   return userdata;
 }
 
-/* A new handle of worker 1 and program 2. */
-static void push_handle(lua_State *L, baton_worker *worker, baton_handle handle) {
-  handle_userdata *userdata = lua_newuserdatauv(L, sizeof *userdata, 2);
-  *userdata = (handle_userdata){worker, handle};
+/* A new handle of the worker or node at index 1 and the program at index 2. */
+static handle_userdata *push_handle(lua_State *L) {
+  handle_userdata *userdata = lua_newuserdatauv(L, sizeof *userdata, 3);
+  *userdata = (handle_userdata){0};
   lua_pushvalue(L, 2);
   lua_setiuservalue(L, -2, 1);
   lua_pushvalue(L, 1);
   lua_setiuservalue(L, -2, 2);
   luaL_setmetatable(L, handle_class);
+  return userdata;
+}
+
+/* Pushes the handle of that number which there is already; false, with nothing pushed: none. */
+static int push_known(lua_State *L, int handles, baton_handle handle) {
+  if (lua_rawgeti(L, handles, (lua_Integer)handle) != LUA_TNIL) return 1;
+  lua_pop(L, 1);
+  return 0;
+}
+
+static void remember(lua_State *L, int handles, baton_handle handle) {
+  lua_pushvalue(L, -1);
+  lua_rawseti(L, handles, (lua_Integer)handle);
 }
 
 static int
@@ -35,14 +52,15 @@ worker_register(lua_State *L) { /* worker:register(program) -> handle; the same 
   baton_worker *worker = bind_check_worker(L, 1);
   baton_program *program = bind_check_program(L, 2);
   baton_handle handle;
-  baton_error *err = bind_error(L);
+  lua_settop(L, 2);
   lua_getiuservalue(L, 1, 1); /* the handles by number */
+  baton_error *err = bind_error(L);
   if (baton_worker_register(worker, program, &handle, err) != BATON_OK) return bind_raise(L, err);
-  if (lua_rawgeti(L, -1, (lua_Integer)handle) != LUA_TNIL) return 1;
-  lua_pop(L, 1);
-  push_handle(L, worker, handle);
-  lua_pushvalue(L, -1);
-  lua_rawseti(L, -3, (lua_Integer)handle);
+  if (push_known(L, 3, handle)) return 1;
+  handle_userdata *userdata = push_handle(L);
+  userdata->worker = worker;
+  userdata->handle = handle;
+  remember(L, 3, handle);
   return 1;
 }
 
@@ -58,16 +76,80 @@ static int worker_unregister(lua_State *L) { /* worker:unregister(handle) */
   return bind_raise(L, err);
 }
 
+/* --- Nodes ---------------------------------------------------------------------------------------------- */
+
+static int node_register(lua_State *L) { /* node:register(program) -> handle; the same for equal content */
+  baton_node *node = bind_check_node(L, 1);
+  baton_program *program = bind_check_node_program(L, 2);
+  baton_handle handle;
+  lua_settop(L, 2);
+  lua_getiuservalue(L, 1, 1); /* the handles by number */
+  baton_error *err = bind_error(L);
+  if (baton_node_register(node, program, &handle, err) != BATON_OK) return bind_raise(L, err);
+  if (push_known(L, 3, handle)) return 1;
+  handle_userdata *userdata = push_handle(L);
+  err = bind_error(L);
+  if (baton_node_program(node, handle, &userdata->program, err) != BATON_OK) return bind_raise(L, err);
+  userdata->node = node;
+  userdata->handle = handle;
+  remember(L, 3, handle);
+  return 1;
+}
+
+/* What is left of a handle of a node. */
+static baton_status end_node_handle(handle_userdata *userdata, baton_error *err) {
+  baton_status status = baton_node_unregister(userdata->node, userdata->handle, err);
+  baton_program_close(userdata->program);
+  userdata->program = NULL;
+  return status;
+}
+
+static baton_program *live_program(lua_State *L, int index, const handle_userdata *userdata,
+                                   const char *context) {
+  if (userdata->program) return userdata->program;
+  lua_getiuservalue(L, index, 3);
+  bind_fail(L, BATON_STALE_HANDLE, "%sthe program was unregistered%s%s", context,
+            lua_isstring(L, -1) ? " at " : "", lua_isstring(L, -1) ? lua_tostring(L, -1) : "");
+  return NULL;
+}
+
+static int node_unregister(lua_State *L) { /* node:unregister(handle) */
+  baton_node *node = bind_check_node(L, 1);
+  handle_userdata *userdata = check_handle(L, 2);
+  if (userdata->node != node)
+    bind_fail(L, BATON_WRONG_DEVICE, "unregister: the handle belongs to another worker");
+  (void)live_program(L, 2, userdata, "unregister: ");
+  if (bind_push_place(L)) lua_setiuservalue(L, 2, 3);
+  baton_error *err = bind_error(L);
+  if (end_node_handle(userdata, err) == BATON_OK) return 0;
+  baton_error_context(err, "unregister");
+  return bind_raise(L, err);
+}
+
+baton_program *bind_test_node_handle(lua_State *L, int index, const baton_node *node) {
+  const handle_userdata *userdata = luaL_testudata(L, index, handle_class);
+  if (!userdata) return NULL;
+  if (userdata->node != node) bind_fail(L, BATON_WRONG_DEVICE, "the handle belongs to another worker");
+  return live_program(L, index, userdata, "");
+}
+
+/* --- All handles ---------------------------------------------------------------------------------------- */
+
 static int handle_close(lua_State *L) { /* :close() and __close; one that is dead already stays so */
-  const handle_userdata *userdata = check_handle(L, 1);
-  (void)chip_worker_unregister(userdata->worker, userdata->handle, bind_push_place(L), NULL);
+  handle_userdata *userdata = check_handle(L, 1);
+  if (userdata->worker)
+    (void)chip_worker_unregister(userdata->worker, userdata->handle, bind_push_place(L), NULL);
+  if (!userdata->program) return 0;
+  if (bind_push_place(L)) lua_setiuservalue(L, 1, 3);
+  (void)end_node_handle(userdata, NULL);
   return 0;
 }
 
 static int handle_collect(lua_State *L) { /* __gc: before that of the worker, which is older */
   handle_userdata *userdata = luaL_checkudata(L, 1, handle_class);
   if (userdata->worker) (void)chip_worker_unregister(userdata->worker, userdata->handle, NULL, NULL);
-  userdata->worker = NULL;
+  if (userdata->program) (void)end_node_handle(userdata, NULL);
+  *userdata = (handle_userdata){0};
   return 0;
 }
 
@@ -109,6 +191,8 @@ bind_program_hold *bind_resolve_handle(lua_State *L, baton_worker *worker, int i
 
 const luaL_Reg bind_handle_methods[] = {
     {"register", worker_register}, {"unregister", worker_unregister}, {NULL, NULL}};
+const luaL_Reg bind_node_handle_methods[] = {
+    {"register", node_register}, {"unregister", node_unregister}, {NULL, NULL}};
 
 void bind_open_handles(lua_State *L) {
   static const luaL_Reg methods[] = {{"close", handle_close}, {NULL, NULL}};

@@ -1,11 +1,12 @@
 /* baton.program: a userdata that holds a program. User values: the Lua function of its graph,
 ** its name, its signature as Lua wrote it. */
 #include "bind/program.h"
+#include "bind/node.h"
 #include "chip/program/program.h"
 #include "device/device.h"
 #include <string.h>
 
-static const char program_class[] = "baton.program";
+const char bind_program_class[] = "baton.program";
 
 enum { GRAPH = 1, NAME = 2, SIGNATURE = 3, USER_VALUES = 3 };
 
@@ -33,7 +34,7 @@ static void build_graph(baton_orch *o, const baton_args *args) {
 /* ---- the class ---- */
 
 baton_program *bind_test_program(lua_State *L, int arg) {
-  program_userdata *userdata = luaL_testudata(L, arg, program_class);
+  program_userdata *userdata = luaL_testudata(L, arg, bind_program_class);
   if (userdata && !userdata->program) {
     lua_getiuservalue(L, arg, NAME);
     bind_fail(L, BATON_CLOSED, "program %s is closed", lua_tostring(L, -1));
@@ -47,6 +48,11 @@ baton_program *bind_check_program(lua_State *L, int arg) {
   return program;
 }
 
+baton_program *bind_check_node_program(lua_State *L, int index) {
+  baton_program *program = bind_check_program(L, index);
+  return program;
+}
+
 int bind_push_graph(lua_State *L, int arg) {
   if (lua_getiuservalue(L, arg, GRAPH) == LUA_TFUNCTION) return 1;
   lua_pop(L, 1);
@@ -54,7 +60,7 @@ int bind_push_graph(lua_State *L, int arg) {
 }
 
 static int program_close(lua_State *L) { /* :close(), __close and __gc */
-  program_userdata *userdata = luaL_checkudata(L, 1, program_class);
+  program_userdata *userdata = luaL_checkudata(L, 1, bind_program_class);
   baton_program *program = userdata->program;
   userdata->program = NULL;
   lua_pushnil(L);
@@ -84,7 +90,7 @@ static int program_forget(lua_State *L) { /* program:forget() */
 }
 
 static int program_tostring(lua_State *L) {
-  program_userdata *userdata = luaL_checkudata(L, 1, program_class);
+  program_userdata *userdata = luaL_checkudata(L, 1, bind_program_class);
   lua_getiuservalue(L, 1, NAME);
   lua_pushfstring(L, "program %s%s", lua_tostring(L, -1), userdata->program ? "" : " (closed)");
   return 1;
@@ -102,7 +108,7 @@ static void push_runtimes(lua_State *L, const baton_program *program) {
 
 /* Methods stand in upvalue 1. */
 static int program_index(lua_State *L) {
-  const program_userdata *userdata = luaL_checkudata(L, 1, program_class);
+  const program_userdata *userdata = luaL_checkudata(L, 1, bind_program_class);
   lua_pushvalue(L, 2);
   if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL) return 1;
   const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
@@ -126,7 +132,7 @@ static int program_new(lua_State *L) { /* baton.program(options) -> program */
   baton_error *err = bind_error(L);
   program_userdata *userdata = lua_newuserdatauv(L, sizeof *userdata, USER_VALUES);
   userdata->program = NULL;
-  luaL_setmetatable(L, program_class);
+  luaL_setmetatable(L, bind_program_class);
   lua_pushstring(L, options.name);
   lua_setiuservalue(L, -2, NAME);
   lua_getfield(L, 1, "signature");
@@ -147,7 +153,7 @@ void bind_open_program(lua_State *L) {
       {"compile", program_compile}, {"forget", program_forget}, {"close", program_close}, {NULL, NULL}};
   static const luaL_Reg events[] = {
       {"__gc", program_close}, {"__close", program_close}, {"__tostring", program_tostring}, {NULL, NULL}};
-  if (luaL_newmetatable(L, program_class)) {
+  if (luaL_newmetatable(L, bind_program_class)) {
     luaL_setfuncs(L, events, 0);
     lua_newtable(L);
     bind_functions(L, "program", methods);

@@ -5,6 +5,8 @@
 #include "bind/bind.h"
 #include <baton/program.h>
 
+extern const char bind_program_class[];
+
 /* The program at `arg`; raises `invalid_argument` for what is none and `closed` for a closed one.
 ** Borrowed: it lives as long as its userdata is open. */
 baton_program *bind_check_program(lua_State *L, int arg);

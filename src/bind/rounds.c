@@ -100,7 +100,7 @@ static void launch(lua_State *L, const rounds_userdata *userdata) {
   bind_graph_call *before = bind_build_enter(L, &build, top + 1);
   baton_status status = baton_rounds_launch(userdata->rounds, err);
   bind_build_leave(before);
-  if (status != BATON_OK) bind_raise_outcome(L, &build, err);
+  if (status != BATON_OK) bind_raise_outcome(L, build.raised, err);
   lua_settop(L, top);
 }
 

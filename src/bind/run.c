@@ -2,13 +2,19 @@
 #include "bind/arguments.h"
 #include "bind/graph.h"
 #include "bind/worker.h"
+#include "bind/worker_options.h"
 #include "chip/program/program.h"
 
 static const char run_class[] = "baton.run";
 
-typedef struct run_userdata {
-  baton_run *run; /* NULL: closed. User value 1 is the worker. */
-} run_userdata;
+bind_run *bind_push_new_run(lua_State *L, int owner) {
+  bind_run *run = lua_newuserdatauv(L, sizeof *run, 2);
+  *run = (bind_run){0};
+  luaL_setmetatable(L, run_class);
+  lua_pushvalue(L, owner);
+  lua_setiuservalue(L, -2, 1); /* the run keeps its worker */
+  return run;
+}
 
 void bind_read_submission(lua_State *L, bind_submission *s) {
   lua_settop(L, 4);
@@ -50,9 +56,9 @@ void bind_push_timing(lua_State *L, const baton_timing *timing) {
   lua_setfield(L, -2, "slots");
 }
 
-int bind_raise_outcome(lua_State *L, const bind_build *build, baton_error *err) {
-  if (!build->raised) return bind_raise(L, err);
-  lua_pushvalue(L, build->raised);
+int bind_raise_outcome(lua_State *L, int raised, baton_error *err) {
+  if (!raised) return bind_raise(L, err);
+  lua_pushvalue(L, raised);
   return lua_error(L);
 }
 
@@ -66,7 +72,7 @@ static int worker_run(lua_State *L) { /* worker:run(program, arguments [, config
   baton_status status = baton_worker_run(s.worker, s.program, s.values, s.count, &s.config, &timing, err);
   bind_build_leave(before);
   bind_program_release(s.hold);
-  if (status != BATON_OK) return bind_raise_outcome(L, &build, err);
+  if (status != BATON_OK) return bind_raise_outcome(L, build.raised, err);
   bind_push_timing(L, &timing);
   return 1;
 }
@@ -75,44 +81,48 @@ static int worker_submit(lua_State *L) { /* worker:submit(program, arguments [, 
   bind_submission s;
   bind_build build;
   bind_read_submission(L, &s);
-  run_userdata *userdata = lua_newuserdatauv(L, sizeof *userdata, 1);
+  bind_run *made = bind_push_new_run(L, 1);
   int run = lua_gettop(L);
-  userdata->run = NULL;
-  luaL_setmetatable(L, run_class);
-  lua_pushvalue(L, 1);
-  lua_setiuservalue(L, run, 1); /* the run keeps its worker */
   baton_error *err = bind_push_error(L);
   bind_graph_call *before = bind_build_enter(L, &build, 2);
   baton_status status =
-      baton_worker_submit(s.worker, s.program, s.values, s.count, &s.config, &userdata->run, err);
+      baton_worker_submit(s.worker, s.program, s.values, s.count, &s.config, &made->chip, err);
   bind_build_leave(before);
   bind_program_release(s.hold);
-  if (status != BATON_OK) return bind_raise_outcome(L, &build, err);
+  if (status != BATON_OK) return bind_raise_outcome(L, build.raised, err);
   lua_pushvalue(L, run);
   return 1;
 }
 
-static baton_run *check_run(lua_State *L) {
-  run_userdata *userdata = luaL_testudata(L, 1, run_class);
-  if (!userdata) bind_bad_argument(L, "a run expected, got %s", bind_describe(L, 1));
-  if (!userdata->run) bind_fail(L, BATON_CLOSED, "the run is closed");
-  return userdata->run;
+/* --- Runs of chips and of nodes ------------------------------------------------------------------------- */
+
+static const bind_run *check_run(lua_State *L) {
+  const bind_run *run = luaL_testudata(L, 1, run_class);
+  if (!run) bind_bad_argument(L, "a run expected, got %s", bind_describe(L, 1));
+  if (!run->chip && !run->node) bind_fail(L, BATON_CLOSED, "the run is closed");
+  return run;
+}
+
+static int is_over(const bind_run *run) {
+  return run->chip ? baton_run_done(run->chip) : baton_node_run_done(run->node);
 }
 
 static int run_done(lua_State *L) {
-  lua_pushboolean(L, baton_run_done(check_run(L)));
+  lua_pushboolean(L, is_over(check_run(L)));
   return 1;
 }
 
 static int
 run_wait(lua_State *L) { /* run:wait([seconds]): true; nil if the time is up; raises the run's error */
-  baton_run *run = check_run(L);
+  const bind_run *run = check_run(L);
   double seconds = lua_isnoneornil(L, 2) ? -1 : bind_check_number(L, 2, "seconds");
   if (!lua_isnoneornil(L, 2) && !(seconds >= 0))
     bind_bad_argument(L, "seconds must be 0 or more, got %s", bind_describe(L, 2));
   int over = 0;
   baton_error *err = bind_error(L);
-  if (baton_run_wait(run, seconds, &over, err) != BATON_OK) return bind_raise(L, err);
+  baton_status status = run->chip ? baton_run_wait(run->chip, seconds, &over, err)
+                                  : baton_node_run_wait(run->node, seconds, &over, err);
+  if (status != BATON_OK) return bind_raise(L, err);
   if (over)
     lua_pushboolean(L, 1);
   else
@@ -121,32 +131,32 @@ run_wait(lua_State *L) { /* run:wait([seconds]): true; nil if the time is up; ra
 }
 
 static int run_cancel(lua_State *L) {
-  lua_pushboolean(L, baton_run_cancel(check_run(L)));
+  const bind_run *run = check_run(L);
+  lua_pushboolean(L, run->chip ? baton_run_cancel(run->chip) : baton_node_run_cancel(run->node));
   return 1;
 }
 
 static int run_timing(lua_State *L) { /* nil while it goes on */
-  baton_run *run = check_run(L);
-  if (!baton_run_done(run)) return 0;
-  baton_timing timing = baton_run_timing(run);
+  const bind_run *run = check_run(L);
+  if (!is_over(run)) return 0;
+  baton_timing timing = run->chip ? baton_run_timing(run->chip) : baton_node_run_timing(run->node);
   bind_push_timing(L, &timing);
   return 1;
 }
 
 static int run_close(lua_State *L) { /* :close(), __close and __gc */
-  run_userdata *userdata = luaL_checkudata(L, 1, run_class);
-  baton_run *run = userdata->run;
-  userdata->run = NULL;
-  baton_run_close(run);
+  bind_run *run = luaL_checkudata(L, 1, run_class), closed = *run;
+  *run = (bind_run){0};
+  baton_run_close(closed.chip);
+  baton_node_run_close(closed.node);
+  lua_pushnil(L);
+  lua_setiuservalue(L, 1, 2); /* the arguments can go */
   return 0;
 }
 
 static int run_tostring(lua_State *L) {
-  const run_userdata *userdata = luaL_checkudata(L, 1, run_class);
-  lua_pushfstring(L, "run (%s)",
-                  !userdata->run                  ? "closed"
-                  : baton_run_done(userdata->run) ? "over"
-                                                  : "pending");
+  const bind_run *run = luaL_checkudata(L, 1, run_class);
+  lua_pushfstring(L, "run (%s)", !run->chip && !run->node ? "closed" : is_over(run) ? "over" : "pending");
   return 1;
 }
 

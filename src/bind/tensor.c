@@ -41,6 +41,12 @@ void bind_push_tensor(lua_State *L, baton_tensor *tensor) {
   bind_fail(L, BATON_OUT_OF_MEMORY, "no room on the Lua stack for a tensor");
 }
 
+const void *bind_tensor_metatable(lua_State *L) { return bind_class_metatable(L, tensor_class); }
+
+baton_tensor *const *bind_tensor_place(const void *userdata) {
+  return &((const tensor_object *)userdata)->tensor;
+}
+
 static tensor_object *test_object(lua_State *L, int arg) { return bind_test_class(L, arg, tensor_class); }
 
 static baton_tensor *open_tensor(lua_State *L, const tensor_object *object) {

@@ -14,6 +14,10 @@ extern const luaL_Reg bind_tensor_operators[];
 int bind_tensor_from(lua_State *L);
 int bind_tensor_totable(lua_State *L);
 
+/* The identity of the metatable of tensors; and where a userdata that has it keeps its tensor, NULL there once it is closed. */
+const void *bind_tensor_metatable(lua_State *L);
+baton_tensor *const *bind_tensor_place(const void *userdata);
+
 /* Raises unless `status` is BATON_OK; `err` is bind_error's. */
 static inline void bind_check_status(lua_State *L, baton_status status, baton_error *err) {
   if (status != BATON_OK) bind_raise(L, err);

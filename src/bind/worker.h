@@ -4,16 +4,21 @@
 
 #include "bind/graph.h"
 #include <baton/buffer.h>
+#include <baton/node.h>
 
 /* The worker at `arg`, closed or not; raises `invalid_argument` for what is none. */
 baton_worker *bind_check_worker(lua_State *L, int arg);
 
-/* Reads a config; its texts live as long as the table and what this leaves on the stack. */
-void bind_read_config(lua_State *L, int table, baton_config *config);
-
 /* Pushes "file:line" of the Lua code that called the running function; NULL, with nothing pushed, if it is
 ** none. */
 const char *bind_push_place(lua_State *L);
+
+/* What chips and nodes have in common: a table that keeps nothing alive, for handles; "ready", "busy", …; what programs read;
+** text for people, returned or written to the path at index 2. */
+void bind_push_weak_table(lua_State *L);
+const char *bind_state_word(baton_worker_state state);
+void bind_push_stats(lua_State *L, const baton_stats *stats);
+int bind_give_dump(lua_State *L, size_t (*dump)(void *of, char *text, size_t size), void *of);
 
 /* Methods of workers, and the classes that go with them: run.c, rounds.c, buffer.c, handle.c. */
 extern const luaL_Reg bind_run_methods[], bind_rounds_methods[], bind_buffer_methods[], bind_handle_methods[];
@@ -49,8 +54,17 @@ typedef struct bind_submission {
 /* Reads it from indices 1 to 4; what it points to lives as long as the stack. A handle is replaced by its program. */
 void bind_read_submission(lua_State *L, bind_submission *s);
 
-/* Raises an error of the graph function as it is, any other as an error object. */
-int bind_raise_outcome(lua_State *L, const bind_build *build, baton_error *err);
+/* Raises what a Lua function on the way has raised, at stack index `raised`, as it is; without one (0) `err`. */
+int bind_raise_outcome(lua_State *L, int raised, baton_error *err);
+
+/* A submitted run; both NULL: closed. User value 1 is its worker or node, 2 what it was given. */
+typedef struct bind_run {
+  baton_run *chip;
+  baton_node_run *node;
+} bind_run;
+
+/* Pushes a closed run of the worker or node at `owner`, to be opened through the result. */
+bind_run *bind_push_new_run(lua_State *L, int owner);
 
 void bind_push_timing(lua_State *L, const baton_timing *timing);
 

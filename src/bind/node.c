@@ -1,0 +1,243 @@
+/* Nodes: what is asked of them as a whole. User value 1: handles by number. */
+#include "bind/node.h"
+#include "base/log.h"
+#include "bind/worker.h"
+#include "bind/worker_options.h"
+#include <string.h>
+
+static const char node_class[] = "baton.node";
+
+typedef struct node_userdata {
+  baton_node *node; /* NULL: it never opened */
+  int closed;
+} node_userdata;
+
+static node_userdata *check_userdata(lua_State *L, int arg) {
+  node_userdata *userdata = luaL_testudata(L, arg, node_class);
+  if (!userdata) bind_bad_argument(L, "a node expected, got %s", bind_describe(L, arg));
+  if (!userdata->node) bind_fail(L, BATON_CLOSED, "the node is closed");
+  return userdata;
+}
+
+baton_node *bind_check_node(lua_State *L, int arg) { return check_userdata(L, arg)->node; }
+
+uint32_t bind_check_worker_id(lua_State *L, int arg) {
+  return (uint32_t)bind_check_integer(L, arg, "the worker", 0, INT32_MAX);
+}
+
+/* --- Life ----------------------------------------------------------------------------------------------- */
+
+/* What is to be prewarmed must be ready to be sent. */
+static void prepare_programs(lua_State *L) {
+  if (lua_getfield(L, 1, "prewarm") == LUA_TTABLE)
+    for (lua_Integer i = 1, count = (lua_Integer)lua_rawlen(L, -1); i <= count; i++) {
+      lua_rawgeti(L, -1, i);
+      (void)bind_check_node_program(L, lua_gettop(L));
+      lua_pop(L, 1);
+    }
+  lua_pop(L, 1);
+}
+
+int bind_open_node_worker(lua_State *L) {
+  bind_node_options read;
+  bind_read_node_options(L, &read);
+  prepare_programs(L);
+  node_userdata *userdata = lua_newuserdatauv(L, sizeof *userdata, 1);
+  *userdata = (node_userdata){0};
+  luaL_setmetatable(L, node_class);
+  bind_push_weak_table(L);
+  lua_setiuservalue(L, -2, 1);
+  baton_error *err = bind_error(L);
+  return baton_node_open(&read.options, &userdata->node, err) == BATON_OK ? 1 : bind_raise(L, err);
+}
+
+static baton_status shut_down(node_userdata *userdata, baton_error *err) {
+  baton_status status = baton_node_shutdown(userdata->node, err);
+  userdata->closed |= status != BATON_STATE;
+  return status;
+}
+
+static int node_close(lua_State *L) { /* :close(): what failed while draining is raised, once */
+  node_userdata *userdata = check_userdata(L, 1);
+  baton_error *err = bind_error(L);
+  return shut_down(userdata, err) == BATON_OK ? 0 : bind_raise(L, err);
+}
+
+static int node_end(lua_State *L) { /* __close: what fails is logged; the object stays */
+  node_userdata *userdata = luaL_checkudata(L, 1, node_class);
+  baton_error *err = bind_error(L);
+  if (userdata->node && shut_down(userdata, err) != BATON_OK) base_log_error(err, "closing a node");
+  return 0;
+}
+
+static int node_collect(lua_State *L) { /* __gc */
+  node_userdata *userdata = luaL_checkudata(L, 1, node_class);
+  baton_node_close(userdata->node);
+  *userdata = (node_userdata){0};
+  return 0;
+}
+
+/* --- Workers -------------------------------------------------------------------------------------------- */
+
+static void describe(lua_State *L, baton_node *node, uint32_t worker, baton_node_worker *out) {
+  baton_error *err = bind_error(L);
+  if (baton_node_describe(node, worker, out, err) != BATON_OK) bind_raise(L, err);
+}
+
+static int node_device(lua_State *L) { /* node:device(worker) -> device, platform */
+  baton_node *node = bind_check_node(L, 1);
+  baton_node_worker worker;
+  describe(L, node, bind_check_worker_id(L, 2), &worker);
+  lua_pushinteger(L, worker.device);
+  lua_pushstring(L, worker.platform);
+  return 2;
+}
+
+static int
+node_describe(lua_State *L) { /* node:describe(worker) -> {platform=, device=, state=, pid=, started=} */
+  baton_node *node = bind_check_node(L, 1);
+  baton_node_worker worker;
+  describe(L, node, bind_check_worker_id(L, 2), &worker);
+  lua_createtable(L, 0, 5);
+  lua_pushstring(L, worker.platform);
+  lua_setfield(L, -2, "platform");
+  lua_pushinteger(L, worker.device);
+  lua_setfield(L, -2, "device");
+  lua_pushstring(L, bind_state_word(worker.state));
+  lua_setfield(L, -2, "state");
+  lua_pushinteger(L, worker.started);
+  lua_setfield(L, -2, "started");
+  if (worker.pid) {
+    lua_pushinteger(L, worker.pid);
+    lua_setfield(L, -2, "pid");
+  }
+  return 1;
+}
+
+static int node_restart(lua_State *L) { /* node:restart(worker): a lost worker is ready again */
+  baton_node *node = bind_check_node(L, 1);
+  uint32_t worker = bind_check_worker_id(L, 2);
+  baton_error *err = bind_error(L);
+  return baton_node_restart(node, worker, err) == BATON_OK ? 0 : bind_raise(L, err);
+}
+
+/* The platform of worker 0, for a chip that names none; NULL: there is no such worker. */
+static const char *usual_platform(baton_node *node) {
+  baton_node_worker worker;
+  return baton_node_describe(node, 0, &worker, NULL) == BATON_OK ? worker.platform : NULL;
+}
+
+static int node_add(lua_State *L) { /* node:add{platform=, device=} -> id */
+  baton_node *node = bind_check_node(L, 1);
+  baton_node_chip chip;
+  uint32_t id;
+  bind_read_node_chip(L, 2, usual_platform(node), &chip);
+  baton_error *err = bind_error(L);
+  if (baton_node_add(node, &chip, &id, err) != BATON_OK) return bind_raise(L, err);
+  lua_pushinteger(L, id);
+  return 1;
+}
+
+static int node_remove(lua_State *L) { /* node:remove(worker) */
+  baton_node *node = bind_check_node(L, 1);
+  uint32_t worker = bind_check_worker_id(L, 2);
+  baton_error *err = bind_error(L);
+  return baton_node_remove(node, worker, err) == BATON_OK ? 0 : bind_raise(L, err);
+}
+
+static int
+node_setup_arena(lua_State *L) { /* node:setup_arena(worker, {heap=, shared=, image=}) -> boolean */
+  baton_node *node = bind_check_node(L, 1);
+  uint32_t worker = bind_check_worker_id(L, 2);
+  baton_arena arena = {0};
+  int changed;
+  bind_check_table(L, 3, "sizes");
+  bind_read_arena(L, 3, &arena);
+  baton_error *err = bind_error(L);
+  if (baton_node_setup_arena(node, worker, &arena, &changed, err) != BATON_OK) return bind_raise(L, err);
+  lua_pushboolean(L, changed);
+  return 1;
+}
+
+static int node_stats(lua_State *L) { /* node:stats([worker]) -> table; without a worker the sums of all */
+  baton_node *node = bind_check_node(L, 1);
+  int32_t worker = lua_isnoneornil(L, 2) ? BATON_ANY_WORKER : (int32_t)bind_check_worker_id(L, 2);
+  baton_stats stats;
+  baton_error *err = bind_error(L);
+  if (baton_node_stats(node, worker, &stats, err) != BATON_OK) return bind_raise(L, err);
+  bind_push_stats(L, &stats);
+  return 1;
+}
+
+static size_t dump(void *node, char *text, size_t size) { return baton_node_dump(node, text, size); }
+
+static int node_dump(lua_State *L) { /* node:dump([path]) -> text, or nothing when it went to a file */
+  return bind_give_dump(L, dump, bind_check_node(L, 1));
+}
+
+/* --- Class ---------------------------------------------------------------------------------------------- */
+
+/* closed; else lost if a worker is, else busy if one is. */
+static const char *state_of(const node_userdata *userdata) {
+  baton_worker_state state = BATON_WORKER_READY;
+  if (userdata->closed) return bind_state_word(BATON_WORKER_CLOSED);
+  for (uint32_t i = 0, count = baton_node_workers(userdata->node); i < count; i++) {
+    baton_node_worker worker;
+    if (baton_node_describe(userdata->node, i, &worker, NULL) != BATON_OK) continue;
+    if (worker.state == BATON_WORKER_IS_LOST) return bind_state_word(worker.state);
+    if (worker.state == BATON_WORKER_BUSY) state = worker.state;
+  }
+  return bind_state_word(state);
+}
+
+static int node_index(lua_State *L) {
+  const node_userdata *userdata = check_userdata(L, 1);
+  lua_pushvalue(L, 2);
+  if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL) return 1;
+  const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
+  if (strcmp(key, "workers") == 0)
+    lua_pushinteger(L, baton_node_workers(userdata->node));
+  else if (strcmp(key, "subs") == 0)
+    lua_pushinteger(L, baton_node_subs(userdata->node));
+  else if (strcmp(key, "state") == 0)
+    lua_pushstring(L, state_of(userdata));
+  else
+    lua_pushnil(L);
+  return 1;
+}
+
+static int node_tostring(lua_State *L) {
+  const node_userdata *userdata = check_userdata(L, 1);
+  if (userdata->closed)
+    lua_pushliteral(L, "node (closed)");
+  else
+    lua_pushfstring(L, "node of %d workers and %d subs", (int)baton_node_workers(userdata->node),
+                    (int)baton_node_subs(userdata->node));
+  return 1;
+}
+
+void bind_open_nodes(lua_State *L) {
+  static const luaL_Reg methods[] = {{"close", node_close},
+                                     {"device", node_device},
+                                     {"describe", node_describe},
+                                     {"restart", node_restart},
+                                     {"add", node_add},
+                                     {"remove", node_remove},
+                                     {"stats", node_stats},
+                                     {"dump", node_dump},
+                                     {"setup_arena", node_setup_arena},
+                                     {NULL, NULL}};
+  static const luaL_Reg events[] = {
+      {"__close", node_end}, {"__gc", node_collect}, {"__tostring", node_tostring}, {NULL, NULL}};
+  bind_open_orch(L);
+  luaL_newmetatable(L, node_class);
+  luaL_setfuncs(L, events, 0);
+  lua_newtable(L);
+  bind_functions(L, "node", methods);
+  bind_functions(L, "node", bind_node_run_methods);
+  bind_functions(L, "node", bind_node_memory_methods);
+  bind_functions(L, "node", bind_node_handle_methods);
+  lua_pushcclosure(L, node_index, 1);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+}
