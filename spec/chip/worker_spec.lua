@@ -28,10 +28,19 @@ describe("baton.worker", function()
   it("refuses what this version cannot do instead of ignoring it", function()
     assert.equal("worker: isolation 'process' is not in this version, 'thread' is",
       raises("unsupported", baton.worker, { isolation = "process" }))
-    assert.equal("worker: option 'subs' is not in this version", raises("unsupported", baton.worker, { subs = 2 }))
-    assert.equal("level 3: this version opens single chips (level 2)", raises("unsupported", baton.worker, { level = 3 }))
+    assert.equal("level 4: this version opens chips (level 2) and nodes (level 3)",
+      raises("unsupported", baton.worker, { level = 4 }))
     assert.equal("config: option 'trace' is not in this version",
       raises("unsupported", baton.worker, { config = { trace = true } }))
+  end)
+
+  it("refuses options of nodes", function()
+    for _, name in ipairs { "devices", "subs", "heap", "startup_timeout", "worker_program" } do
+      local ok, err = pcall(baton.worker, { [name] = 2 })
+      assert.is_false(ok)
+      assert.same({ "invalid_argument", ("worker: option '%s' is for nodes (level 3)"):format(name),
+        "open one with level = 3; a chip has one `device`" }, { err.code, err.message, err.hint })
+    end
   end)
 
   it("refuses options of a wrong type or range", function()

@@ -24,6 +24,9 @@ uint32_t bind_check_worker_id(lua_State *L, int arg);
 /* The program at `index`, ready to be sent to workers; raises for what is none. Borrowed as by bind_check_program. */
 baton_program *bind_check_node_program(lua_State *L, int index);
 
+/* The same for a userdata that is known to be a program: on the way of every submit. */
+baton_program *bind_ready_program(lua_State *L, int index);
+
 /* The program behind the handle at `index`, held by the handle; NULL for what is no handle. `wrong_device` for one of another
 ** node, `stale_handle` for one that was unregistered. */
 baton_program *bind_test_node_handle(lua_State *L, int index, const baton_node *node);

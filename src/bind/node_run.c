@@ -9,6 +9,7 @@ typedef struct run_call {
   lua_State *L;
   baton_node *node;
   bind_orch *orch;      /* NULL: not made yet */
+  baton_error *err;     /* of calls of orch; not the shared one: the function may use that */
   baton_error *failure; /* of orch.fail */
   int raised;           /* stack index of the error that the function raised; 0: none */
   baton_config config;
@@ -23,6 +24,7 @@ static void read_call(lua_State *L, run_call *call) {
   if (lua_type(L, FUNCTION) != LUA_TFUNCTION)
     bind_bad_argument(L, "a function of orch and the arguments expected, got %s", bind_describe(L, FUNCTION));
   bind_read_config(L, CONFIG, &call->config);
+  call->err = bind_push_error(L);
   call->failure = bind_push_error(L);
   luaL_checkstack(L, 12, NULL);
 }
@@ -32,7 +34,7 @@ static int call_protected(lua_State *L) {
   run_call *call = lua_touserdata(L, 1);
   baton_node_orch *o = lua_touserdata(L, 2);
   lua_pushvalue(L, 4);
-  call->orch = bind_push_orch(L, o, call->node, call->failure, 3);
+  call->orch = bind_push_orch(L, o, call->node, call->err, call->failure, 3);
   lua_pushvalue(L, 5);
   lua_call(L, 2, 0);
   return 0;
@@ -68,7 +70,7 @@ static int node_run(lua_State *L) { /* node:run(fn, arguments [, config]) -> tim
   run_call call;
   baton_timing timing;
   read_call(L, &call);
-  baton_error *err = bind_push_error(L); /* not the shared one: the function may use that */
+  baton_error *err = bind_push_error(L);
   if (baton_node_run_function(call.node, call_function, &call, &call.config, &timing, err) != BATON_OK)
     return bind_raise_outcome(L, call.raised, err);
   bind_push_timing(L, &timing);

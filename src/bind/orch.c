@@ -174,10 +174,11 @@ static void push_vocabulary(lua_State *L, const bind_orch *orch) {
   lua_replace(L, at);
 }
 
-bind_orch *bind_push_orch(lua_State *L, baton_node_orch *o, baton_node *node, baton_error *failure,
-                          int owner) {
+bind_orch *bind_push_orch(lua_State *L, baton_node_orch *o, baton_node *node, baton_error *err,
+                          baton_error *failure, int owner) {
   bind_orch *orch = lua_newuserdatauv(L, sizeof *orch, 1);
-  *orch = (bind_orch){.o = o, .node = node, .failure = failure, .number = bind_new_graph_number()};
+  *orch =
+      (bind_orch){.o = o, .node = node, .err = err, .failure = failure, .number = bind_new_graph_number()};
   lua_pushvalue(L, owner);
   lua_setiuservalue(L, -2, 1);
   orch->tensors = bind_tensor_metatable(L);

@@ -10,15 +10,16 @@
 typedef struct bind_orch {
   baton_node_orch *o; /* NULL: dead */
   baton_node *node;
-  baton_error *failure; /* of orch.fail; the caller's, and good as long as `o` is */
-  uint64_t number;      /* no other orch and no graph has it */
+  baton_error *err,
+      *failure;    /* for the call that follows, and of orch.fail: the caller's, good as long as `o` is */
+  uint64_t number; /* no other orch and no graph has it */
   /* the metatables of what a submit is handed */
   const void *tensors, *intermediates, *children, *arguments, *lists, *programs;
 } bind_orch;
 
 /* Pushes `orch` for the node at `owner`; `orch->o` is the caller's to end. */
-bind_orch *bind_push_orch(lua_State *L, baton_node_orch *o, baton_node *node, baton_error *failure,
-                          int owner);
+bind_orch *bind_push_orch(lua_State *L, baton_node_orch *o, baton_node *node, baton_error *err,
+                          baton_error *failure, int owner);
 
 /* The orch of the running function, called as orch.name(…); upvalues: the orch, and the name of the function. Raises if it is
 ** dead or has failed. */

@@ -3,10 +3,6 @@
 #include "bind/worker_options.h"
 #include <string.h>
 
-static const char *const plain_names[] = {"deps", "name", "priority", NULL},
-                         *const single_names[] = {"worker", "config", "deps", "name", "priority", NULL},
-                         *const group_names[] = {"workers", "config", "deps", "name", "priority", NULL};
-
 /* --- Places --------------------------------------------------------------------------------------------- */
 
 /* A worker id, or "any", on top of the stack, which it leaves. */
@@ -39,8 +35,8 @@ static const int32_t *read_places(lua_State *L, int table, int members) {
 
 /* --- Options -------------------------------------------------------------------------------------------- */
 
-static void read_deps(lua_State *L, const bind_orch *orch, int table, baton_node_task_options *options) {
-  if (!bind_option_table(L, table, "deps")) return;
+/* The list of tasks on top of the stack. */
+static void read_deps(lua_State *L, const bind_orch *orch, baton_node_task_options *options) {
   int list = lua_gettop(L), count = (int)lua_rawlen(L, list);
   baton_task *deps = lua_newuserdatauv(L, (size_t)count * sizeof *deps + 1, 0);
   for (int i = 0; i < count; i++) {
@@ -54,32 +50,55 @@ static void read_deps(lua_State *L, const bind_orch *orch, int table, baton_node
   options->ndeps = (uint32_t)count;
 }
 
+/* Those that need no memory, in one pass over the table: they are given at many submits. False: there are others, or one is
+** not as it should be. */
+static int take_options(lua_State *L, int table, int which, baton_node_task_options *out) {
+  int simple = 1, good;
+  for (lua_pushnil(L); simple && lua_next(L, table); lua_pop(L, 1)) {
+    const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
+    lua_Integer number = lua_type(L, -1) == LUA_TNUMBER ? lua_tointegerx(L, -1, &good) : (good = 0);
+    if (good && which & BIND_ORCH_WORKER && strcmp(key, "worker") == 0 && number >= 0 && number <= INT32_MAX)
+      out->worker = (int32_t)number;
+    else if (good && strcmp(key, "priority") == 0 && number >= -BATON_HIGHEST_PRIORITY &&
+             number <= BATON_HIGHEST_PRIORITY)
+      out->priority = (int)number;
+    else
+      simple = 0;
+  }
+  if (!simple) lua_pop(L, 1);
+  return simple;
+}
+
+static void check_names(lua_State *L, int table, int which) {
+  static const char *const plain[] = {"deps", "name", "priority", NULL},
+                           *const single[] = {"worker", "config", "deps", "name", "priority", NULL},
+                           *const group[] = {"workers", "config", "deps", "name", "priority", NULL};
+  bind_check_options(L, table, bind_orch_who(L),
+                     which & BIND_ORCH_WORKER    ? single
+                     : which & BIND_ORCH_WORKERS ? group
+                                                 : plain);
+}
+
 void bind_read_orch_options(lua_State *L, const bind_orch *orch, int table, int which, int members,
                             bind_orch_options *out) {
   out->base = (baton_node_task_options){.worker = BATON_ANY_WORKER};
   out->workers = NULL;
   if (lua_isnoneornil(L, table)) return;
   luaL_checkstack(L, 12, NULL);
-  bind_check_options(L, table, bind_orch_who(L),
-                     which & BIND_ORCH_WORKER    ? single_names
-                     : which & BIND_ORCH_WORKERS ? group_names
-                                                 : plain_names);
+  if (lua_type(L, table) == LUA_TTABLE && take_options(L, table, which, &out->base)) return;
+  check_names(L, table, which);
   out->base.name = bind_option_string(L, table, "name", NULL);
   out->base.priority =
       (int)bind_option_integer(L, table, "priority", -BATON_HIGHEST_PRIORITY, BATON_HIGHEST_PRIORITY, 0);
-  read_deps(L, orch, table, &out->base);
-  if (which & BIND_ORCH_WORKER) {
-    lua_pushliteral(L, "worker");
-    if (lua_rawget(L, table) == LUA_TNIL)
-      lua_pop(L, 1);
-    else
-      out->base.worker = read_place(L, "field 'worker'");
-  }
+  if (bind_option_table(L, table, "deps")) read_deps(L, orch, &out->base);
   if (which & BIND_ORCH_WORKERS) out->workers = read_places(L, table, members);
   if (which & BIND_ORCH_CONFIG && bind_option_table(L, table, "config")) {
     bind_read_config(L, lua_gettop(L), &out->config);
     out->base.config = &out->config;
   }
+  if (!(which & BIND_ORCH_WORKER)) return;
+  lua_pushliteral(L, "worker");
+  if (lua_rawget(L, table) != LUA_TNIL) out->base.worker = read_place(L, "field 'worker'");
 }
 
 /* --- Groups --------------------------------------------------------------------------------------------- */

@@ -16,7 +16,7 @@ typedef struct orch_call {
 /* A program or a handle at index 1. */
 static void read_callable(lua_State *L, orch_call *call) {
   const bind_orch *orch = call->orch = bind_check_orch(L);
-  call->program = bind_metatable_at(L, 1) == orch->programs ? bind_check_node_program(L, 1)
+  call->program = bind_metatable_at(L, 1) == orch->programs ? bind_ready_program(L, 1)
                                                             : bind_test_node_handle(L, 1, orch->node);
   if (!call->program)
     bind_fail(L, BATON_INVALID_ARGUMENT, "%s: a program or a handle expected, got %s", bind_orch_who(L),
@@ -72,7 +72,7 @@ static int take_list(lua_State *L, const orch_call *call, baton_node_value *valu
 static int submit(lua_State *L, const orch_call *call, const baton_node_value *values, int count,
                   const baton_node_task_options *options) {
   baton_task task;
-  baton_error *err = bind_error(L);
+  baton_error *err = call->orch->err;
   if (baton_node_submit_next_level(call->orch->o, call->program, values, (uint32_t)count, options, &task,
                                    err) != BATON_OK)
     return bind_raise(L, err);

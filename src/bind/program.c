@@ -48,9 +48,15 @@ baton_program *bind_check_program(lua_State *L, int arg) {
   return program;
 }
 
+baton_program *bind_ready_program(lua_State *L, int index) {
+  const program_userdata *userdata = lua_touserdata(L, index);
+  if (!userdata->program) (void)bind_test_program(L, index); /* raises */
+  return userdata->program;
+}
+
 baton_program *bind_check_node_program(lua_State *L, int index) {
-  baton_program *program = bind_check_program(L, index);
-  return program;
+  (void)bind_check_program(L, index);
+  return bind_ready_program(L, index);
 }
 
 int bind_push_graph(lua_State *L, int arg) {

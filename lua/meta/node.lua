@@ -1,0 +1,219 @@
+---@meta
+-- Nodes: one sequential function drives many chips.
+
+---@class baton
+local baton = {}
+
+---Options of `baton.worker` with `level = 3`. Unknown keys raise `unknown_option`.
+---@class baton.node_options
+---@field level 3
+---@field devices? string|integer|(integer|string|baton.node_chip)[] one worker each, with the ids 0, 1, … in this order: "0-3", "0,2", "a2a3sim:0,a5sim:1", a list, or how many free ones (0: none, sub workers only). Default: BATON_DEVICE, or device 0
+---@field platform? string of devices that name none: "a2a3sim" (default) or "a5sim"; BATON_PLATFORM sets another default
+---@field subs? integer sub workers, for functions of the host (default 0)
+---@field isolation? "thread"|"process" where kernels and functions of the host run: threads of this process (default), or a child process for each worker; BATON_ISOLATION sets another default
+---@field heap? integer|string bytes of shared host memory for intermediates (default "1GiB", touched when used)
+---@field arena? baton.arena of each chip, committed when the node opens
+---@field prewarm? baton.program[] compiled, and registered with every worker, when the node opens
+---@field runtime? string default runtime of device programs; BATON_RUNTIME sets another default
+---@field config? baton.config defaults of runs and of device programs
+---@field startup_timeout? number seconds for all workers to be ready (default 60)
+---@field wait_device? number seconds to wait for another process that owns a device (default 0)
+---@field worker_program? string what children execute; default: baton-worker beside this program or library
+
+---A chip of a node.
+---@class baton.node_chip
+---@field platform? string
+---@field device? integer default: any free one
+
+---Opens all workers of a node at the same time; if one fails, those that were opened are closed again, and the error has
+---its number as `worker`.
+---@param options baton.node_options
+---@return baton.node
+function baton.worker(options) end
+
+---Chips, with the numbers 0 … workers-1, and sub workers. Closed by `close`, by `<close>` and by the collector; unfinished
+---runs are cancelled first.
+---@class baton.node
+---@field workers integer ids that were given out, those of removed workers too
+---@field subs integer
+---@field state "ready"|"busy"|"lost"|"closed" lost: a worker is, see `describe`; busy: a worker is
+local node = {}
+
+---Calls the function with `orch` and the arguments as they are, and waits for all tasks that it submitted. An error that it
+---raises is raised as it is, when what had begun has ended; what had not begun does not begin. Otherwise the first failure of
+---a task is raised. Runs of a node execute one after the other. Inside an orchestrating function of the same node it raises
+---`state`, as does all that waits.
+---@param fn fun(orch: baton.orch, arguments: any)
+---@param arguments? any
+---@param config? baton.config
+---@return baton.timing
+function node:run(fn, arguments, config) end
+
+---The same, but returns when the function has returned.
+---@param fn fun(orch: baton.orch, arguments: any)
+---@param arguments? any
+---@param config? baton.config
+---@return baton.run
+function node:submit(fn, arguments, config) end
+
+---Device memory of a worker, as worker:malloc. It belongs to the worker, not to a run.
+---@param worker integer
+---@param nbytes integer|string
+---@return baton.buffer
+function node:malloc(worker, nbytes) end
+
+---Gives the memory back after everything submitted before; as worker:free.
+---@param buffer baton.buffer
+function node:free(buffer) end
+
+---Copies a host tensor into a buffer, after everything submitted before; done when it returns. As worker:copy_to.
+---@param buffer baton.buffer
+---@param host baton.tensor
+---@param options? baton.copy_options
+function node:copy_to(buffer, host, options) end
+
+---@param host baton.tensor
+---@param buffer baton.buffer
+---@param options? baton.copy_options
+function node:copy_from(host, buffer, options) end
+
+---Sends a program to every worker now instead of at its first use. Equal content gives the same handle.
+---@param program baton.program
+---@return baton.handle
+function node:register(program) end
+
+---From now on the handle raises `stale_handle` and says where it was unregistered.
+---@param handle baton.handle
+function node:unregister(handle) end
+
+---As worker:setup_arena, of one worker.
+---@param worker integer
+---@param sizes baton.arena
+---@return boolean changed
+function node:setup_arena(worker, sizes) end
+
+---The device of a worker.
+---@param worker integer
+---@return integer device
+---@return string platform
+function node:device(worker) end
+
+---What a worker is. `pid` is that of its child, `started` how often it was started.
+---@param worker integer
+---@return { platform: string, device: integer, state: "ready"|"busy"|"lost"|"closed", started: integer, pid: integer? }
+function node:describe(worker) end
+
+---Makes a lost worker ready again: with process isolation a new child, with thread isolation as worker:restart. Buffers keep
+---their contents.
+---@param worker integer
+function node:restart(worker) end
+
+---Another chip; unfinished runs may use it from now on. Without a device any free one, without a platform that of worker 0.
+---@param chip? baton.node_chip
+---@return integer worker
+function node:add(chip) end
+
+---Ends a worker after everything that was submitted to it. Its buffers die; its id is not given out again.
+---@param worker integer
+function node:remove(worker) end
+
+---Counts of one worker, or the sums of all.
+---@param worker? integer
+---@return baton.stats
+function node:stats(worker) end
+
+---Who runs what, who waits for whom. Plain text for people; its form may change. Returned, or written to a file.
+---@param path? string
+---@return string|nil
+function node:dump(path) end
+
+---Cancels unfinished runs, frees the buffers, ends threads and children. Raises what failed on the way. Closing twice is
+---legal. Runs, buffers and handles then raise `closed`.
+function node:close() end
+
+---A table of functions for one run: `orch.submit_sub(…)`, with a dot. Dead after the function returned. What must wait for
+---what follows from the memory that tasks touch, as if they were run one after the other. Tasks are numbers, for `deps` and
+---`wait`.
+---@class baton.orch
+---@field workers integer
+---@field subs integer
+local orch = {}
+
+---@alias baton.node_value baton.tensor|baton.child_tensor|baton.device_tensor|baton.argument|number|boolean
+
+---@class baton.node_task_options
+---@field worker? integer|"any" default: the engine picks the owner of its child memory, else the worker with most of its data, else the least loaded
+---@field config? baton.config of the device program
+---@field deps? baton.task[] edges besides the inferred ones
+---@field name? string for messages
+---@field priority? integer -100 … 100, 0 if absent
+
+---One task on one worker: a program, with host tensors, tensors in the worker's own memory (`buffer:tensor`), intermediates
+---(`orch.alloc`) and scalars, in the order of its signature or by name. Directions come from the signature, tags override
+---them; without either a tensor counts as `inout`. What can never run is refused: an unknown worker (`out_of_range`), memory
+---of another one (`wrong_device`).
+---@param callable baton.program|baton.handle
+---@param arguments baton.node_value[]|table<string, baton.node_value>
+---@param options? baton.node_task_options
+---@return baton.task task
+---@return baton.device_tensor ... one for each `baton.output{…}`
+function orch.submit_next_level(callable, arguments, options) end
+
+---@class baton.node_group_options
+---@field workers? (integer|"any")[] a place for each member; default: free ones
+---@field config? baton.config
+---@field deps? baton.task[]
+---@field name? string
+---@field priority? integer
+
+---One task with a member on each of several distinct workers, which begin together: a list of arguments for each member.
+---@param callable baton.program|baton.handle
+---@param arguments (baton.node_value[]|table<string, baton.node_value>)[]
+---@param options? baton.node_group_options
+---@return baton.task task
+---@return baton.device_tensor ... one for each `baton.output{…}`, in the order of the members
+function orch.submit_next_level_group(callable, arguments, options) end
+
+---Device memory of a worker, which lives on after the run. The buffer may be used at once.
+---@param worker integer
+---@param nbytes integer|string
+---@return baton.buffer
+function orch.malloc(worker, nbytes) end
+
+---Gives the memory back after every task submitted before. The handle is dead at once.
+---@param buffer baton.buffer
+function orch.free(buffer) end
+
+---A copy as a task, ordered with those before and after it.
+---@param buffer baton.buffer
+---@param host baton.tensor
+---@param options? baton.copy_options
+---@return baton.task
+function orch.copy_to(buffer, host, options) end
+
+---@param host baton.tensor
+---@param buffer baton.buffer
+---@param options? baton.copy_options
+---@return baton.task
+function orch.copy_from(host, buffer, options) end
+
+---An intermediate in shared host memory, contiguous, not cleared. Lives to the end of its scope and until the tasks that use it
+---are done; used later it raises `stale_handle`.
+---@param dtype string
+---@param shape integer[]|integer
+---@return baton.device_tensor
+function orch.alloc(dtype, shape) end
+
+---Calls the function and ends its intermediates; waits for nothing. Without a function it returns a scope to close:
+---`local s <close> = orch.scope()`.
+---@param fn? function
+---@return any ...
+function orch.scope(fn) end
+
+---Waits for a task, or for all of the run so far, and raises its failure.
+---@param task? baton.task
+function orch.wait(task) end
+
+---Ends the run with the user's message: `user_fail`.
+---@param message string
+function orch.fail(message) end
