@@ -115,17 +115,15 @@ describe("a node", function()
     for round = 1, 6 do
       local sum, list = sum_program(), arguments()
       local parts = { open { devices = "0" } }
-      local node = parts[1]
-      parts[2], parts[3] = node:malloc(0, 64), node:register(sum)
+      parts[2], parts[3] = parts[1]:malloc(0, 64), parts[1]:register(sum)
       parts[4] = parts[2]:tensor("f32", { 8 })
-      node:run(function(orch)
+      parts[1]:run(function(orch)
         parts[5], parts[6] = orch, orch.alloc("f32", { 8 })
         orch.copy_to(parts[2], list[1])
         orch.submit_next_level(parts[3], { parts[4], list[2], list[3] })
       end)
-      parts[7] = node:submit(function(orch) orch.submit_next_level(sum, list) end, list)
+      parts[7] = parts[1]:submit(function(orch) orch.submit_next_level(sum, list) end, list)
       parts[8] = baton.args { parts[4], parts[6] }
-      node = nil
       for step = 0, #parts - 1 do
         local i = (step * 3 + round) % #parts + 1
         if round % 2 == 0 and i <= 3 then parts[i]:close() end

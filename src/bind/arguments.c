@@ -117,6 +117,12 @@ static int list_length(lua_State *L) {
   return 1;
 }
 
+void bind_tag_tensor(lua_State *L, baton_tag tag) {
+  push_argument(L, tag);
+  lua_insert(L, -2);
+  lua_setiuservalue(L, -2, 1);
+}
+
 void bind_push_scalar(lua_State *L, baton_arg scalar) { push_argument(L, BATON_SCALAR)->value = scalar; }
 
 static int argument_tostring(lua_State *L) {

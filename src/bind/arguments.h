@@ -28,6 +28,9 @@ extern const char bind_argument_class[], bind_list_class[];
 /* The tagged argument at `index`; NULL for what is none. */
 const bind_argument *bind_test_argument(lua_State *L, int index);
 
+/* Replaces the tensor on top of the stack by a tagged argument. */
+void bind_tag_tensor(lua_State *L, baton_tag tag);
+
 /* Pushes a scalar as baton.scalar does. */
 void bind_push_scalar(lua_State *L, baton_arg scalar);
 

@@ -32,6 +32,15 @@ const char *bind_orch_who(lua_State *L);
 
 void bind_push_node_task(lua_State *L, const bind_orch *orch, baton_task task);
 
+/* A task of Lua functions. User value 1 is the orch. */
+typedef struct bind_sub_task {
+  baton_task task;
+  const bind_orch *orch;
+  uint32_t members;
+} bind_sub_task;
+extern const char bind_sub_task_class[];
+void bind_open_sub_tasks(lua_State *L);
+
 /* The task at `index`; false for what is none, `stale_handle` for one of another run. */
 int bind_test_node_task(lua_State *L, const bind_orch *orch, int index, baton_task *task);
 
@@ -94,11 +103,29 @@ typedef struct bind_group {
 void bind_read_group(lua_State *L, const bind_orch *orch, int index, const chip_signature *signature,
                      const char *who, bind_group *out);
 
+/* A submit of the core, of one task and of a group. */
+typedef baton_status bind_submit(baton_node_orch *o, baton_program *program, const baton_node_value *values,
+                                 uint32_t nvalues, const baton_node_task_options *options, baton_task *out,
+                                 baton_error *err);
+typedef baton_status bind_submit_group(baton_node_orch *o, baton_program *program,
+                                       const baton_node_member *members, uint32_t count,
+                                       const baton_node_task_options *options, baton_task *out,
+                                       baton_error *err);
+
+/* (callable, list [, options]) and (callable, {list…} [, options]) by such a submit, which has these options. */
+int bind_submit_program(lua_State *L, bind_submit *core, int which);
+int bind_submit_program_group(lua_State *L, bind_submit_group *core, int which);
+
+/* Raises if there is anything behind the options. */
+void bind_check_submit_top(lua_State *L);
+
 int bind_orch_submit(lua_State *L);       /* orch.submit_next_level(callable, list [, options]) */
 int bind_orch_submit_group(lua_State *L); /* orch.submit_next_level_group(callable, {list…} [, options]) */
-int bind_orch_malloc(lua_State *L);       /* orch.malloc(worker, nbytes) */
-int bind_orch_free(lua_State *L);         /* orch.free(buffer) */
-int bind_orch_copy_to(lua_State *L);      /* orch.copy_to(buffer, host [, options]) */
-int bind_orch_copy_from(lua_State *L);    /* orch.copy_from(host, buffer [, options]) */
+int bind_orch_submit_sub(lua_State *L);   /* orch.submit_sub(fn, list [, options]) */
+int bind_orch_submit_sub_group(lua_State *L); /* orch.submit_sub_group(fn, {list…} [, options]) */
+int bind_orch_malloc(lua_State *L);           /* orch.malloc(worker, nbytes) */
+int bind_orch_free(lua_State *L);             /* orch.free(buffer) */
+int bind_orch_copy_to(lua_State *L);          /* orch.copy_to(buffer, host [, options]) */
+int bind_orch_copy_from(lua_State *L);        /* orch.copy_from(host, buffer [, options]) */
 
 #endif

@@ -4,6 +4,8 @@
 #include "bind/tensor.h"
 #include <string.h>
 
+const char bind_sub_task_class[] = "baton.task";
+
 /* --- Tasks ---------------------------------------------------------------------------------------------- */
 
 /* 8 bits of the number of the orch, 24 of the slot, 32 of the generation. */
@@ -12,6 +14,12 @@ void bind_push_node_task(lua_State *L, const bind_orch *orch, baton_task task) {
 }
 
 int bind_test_node_task(lua_State *L, const bind_orch *orch, int index, baton_task *task) {
+  const bind_sub_task *object = bind_test_class(L, index, bind_sub_task_class);
+  if (object && object->orch == orch) {
+    *task = object->task;
+    return 1;
+  }
+  if (object) bind_fail(L, BATON_STALE_HANDLE, "the task is none of this run");
   if (!lua_isinteger(L, index)) return 0;
   uint64_t packed = (uint64_t)lua_tointeger(L, index);
   if (packed >> 56 != (orch->number & 0xff)) bind_fail(L, BATON_STALE_HANDLE, "the task is none of this run");

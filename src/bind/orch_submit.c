@@ -1,4 +1,4 @@
-/* orch.submit_next_level and its group: programs on the chips of a node. */
+/* Submits of programs: to chips, and those with a function of the host to sub workers too. */
 #include "bind/orch.h"
 #include "bind/program.h"
 #include "chip/program/program.h"
@@ -69,19 +69,19 @@ static int take_list(lua_State *L, const orch_call *call, baton_node_value *valu
 
 /* --- Submits -------------------------------------------------------------------------------------------- */
 
-static int submit(lua_State *L, const orch_call *call, const baton_node_value *values, int count,
-                  const baton_node_task_options *options) {
+static int submit(lua_State *L, const orch_call *call, bind_submit *core, const baton_node_value *values,
+                  int count, const baton_node_task_options *options) {
   baton_task task;
   baton_error *err = call->orch->err;
-  if (baton_node_submit_next_level(call->orch->o, call->program, values, (uint32_t)count, options, &task,
-                                   err) != BATON_OK)
+  if (core(call->orch->o, call->program, values, (uint32_t)count, options, &task, err) != BATON_OK)
     return bind_raise(L, err);
   bind_push_node_task(L, call->orch, task);
   return 1;
 }
 
 /* Any list at index 2. */
-static int submit_list(lua_State *L, const orch_call *call, const baton_node_task_options *options) {
+static int submit_list(lua_State *L, const orch_call *call, bind_submit *core,
+                       const baton_node_task_options *options) {
   baton_node_value own[OWN_VALUES], *values = own;
   if (!bind_is_list(L, 2))
     bind_fail(L, BATON_SIGNATURE, "%s: a table of arguments expected, got %s", call->who,
@@ -89,48 +89,55 @@ static int submit_list(lua_State *L, const orch_call *call, const baton_node_tas
   int first = lua_gettop(L) + 1, count = bind_push_arguments(L, 2, call->signature, call->who);
   if (count > OWN_VALUES) values = lua_newuserdatauv(L, (size_t)count * sizeof *values, 0);
   int fresh = bind_read_values(L, call->orch, first, count, call->signature, call->who, values);
-  int pushed = submit(L, call, values, count, options);
+  int pushed = submit(L, call, core, values, count, options);
   return fresh ? pushed + bind_push_fresh(L, call->orch, first, count, values) : pushed;
 }
 
-/* Index 3 is the last that a submit has. */
-static void check_top(lua_State *L) {
+void bind_check_submit_top(lua_State *L) {
   if (lua_gettop(L) > 3)
     bind_fail(L, BATON_INVALID_ARGUMENT, "%s: a list of arguments and options expected, got more",
               bind_orch_who(L));
 }
 
-int bind_orch_submit(lua_State *L) {
+int bind_submit_program(lua_State *L, bind_submit *core, int which) {
   orch_call call;
   bind_orch_options options;
   baton_node_value values[OWN_VALUES];
   read_callable(L, &call);
-  check_top(L);
+  bind_check_submit_top(L);
   const baton_node_task_options *given = NULL;
   if (!lua_isnoneornil(L, 3)) {
-    bind_read_orch_options(L, call.orch, 3, BIND_ORCH_WORKER | BIND_ORCH_CONFIG, 0, &options);
+    bind_read_orch_options(L, call.orch, 3, which, 0, &options);
     given = &options.base;
   }
   if (bind_metatable_at(L, 2) == call.orch->lists && take_list(L, &call, values))
-    return submit(L, &call, values, (int)((const bind_list *)lua_touserdata(L, 2))->count, given);
-  return submit_list(L, &call, given);
+    return submit(L, &call, core, values, (int)((const bind_list *)lua_touserdata(L, 2))->count, given);
+  return submit_list(L, &call, core, given);
 }
 
-int bind_orch_submit_group(lua_State *L) {
+int bind_submit_program_group(lua_State *L, bind_submit_group *core, int which) {
   orch_call call;
   bind_orch_options options;
   bind_group group;
   baton_task task;
   read_callable(L, &call);
-  check_top(L);
+  bind_check_submit_top(L);
   lua_settop(L, 3);
   bind_read_group(L, call.orch, 2, call.signature, call.who, &group);
-  bind_read_orch_options(L, call.orch, 3, BIND_ORCH_WORKERS | BIND_ORCH_CONFIG, (int)group.count, &options);
+  bind_read_orch_options(L, call.orch, 3, which, (int)group.count, &options);
   for (uint32_t i = 0; options.workers && i < group.count; i++) group.members[i].worker = options.workers[i];
-  baton_error *err = bind_error(L);
-  if (baton_node_submit_next_level_group(call.orch->o, call.program, group.members, group.count,
-                                         &options.base, &task, err) != BATON_OK)
+  baton_error *err = call.orch->err;
+  if (core(call.orch->o, call.program, group.members, group.count, &options.base, &task, err) != BATON_OK)
     return bind_raise(L, err);
   bind_push_node_task(L, call.orch, task);
   return 1 + (group.fresh ? bind_push_fresh(L, call.orch, group.first, group.nvalues, group.values) : 0);
+}
+
+int bind_orch_submit(lua_State *L) {
+  return bind_submit_program(L, baton_node_submit_next_level, BIND_ORCH_WORKER | BIND_ORCH_CONFIG);
+}
+
+int bind_orch_submit_group(lua_State *L) {
+  return bind_submit_program_group(L, baton_node_submit_next_level_group,
+                                   BIND_ORCH_WORKERS | BIND_ORCH_CONFIG);
 }
