@@ -1,6 +1,7 @@
 #include "base/segment.h"
 #include "base/atomic.h"
 #include "base/cause.h"
+#include "base/descriptor.h"
 #include "base/heap.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -53,21 +54,10 @@ static uint64_t file_limit(void) {
 
 static uint64_t round_up(uint64_t size, uint64_t unit) { return (size + unit - 1) & ~(unit - 1); }
 
-/* A memfd, or -1 with errno. Never in the place of a standard stream that is closed: what the process prints would end up
-** in it. */
-static int open_memory(void) {
-  int fd = memfd_create("baton", MFD_CLOEXEC);
-  if (fd < 0 || fd > STDERR_FILENO) return fd;
-  int moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1), failure = errno;
-  close(fd);
-  errno = failure;
-  return moved;
-}
-
 /* Maps `size` bytes into `made`; 0 or an errno. */
 static int segment_map(segment *made, uint64_t size) {
   if (size > file_limit()) return EFBIG;
-  made->fd = open_memory();
+  made->fd = base_descriptor_above_streams(memfd_create("baton", MFD_CLOEXEC));
   if (made->fd < 0) return errno;
   int failure = 0;
   if (ftruncate(made->fd, (off_t)size) == 0) {
