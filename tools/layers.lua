@@ -12,7 +12,7 @@ local needs = {
   chip = { "base", "device", "task", "tensor" },
   node = { "base", "chip", "device", "task", "tensor" },
   bind = { "base", "chip", "device", "node", "task", "tensor" },
-  host = { "base", "bind", "chip" },
+  host = { "base", "bind", "chip", "node" },
 }
 -- The parts of a layer, and the parts that they need.
 local parts = { chip = { program = {}, executor = { program = true } } }

@@ -57,8 +57,7 @@ struct node_endpoint {
   _Atomic uint32_t died; /* set before the doorbell of the node rings */
   int32_t pid;           /* of the child; 0: none */
   uint32_t started;      /* how often */
-  node_kept_list
-      *kept; /* what the next server is told; NULL: servers of this kind keep their buffers themselves */
+  node_kept_list *kept;  /* buffers that the next server is told of; NULL: each keeps its own */
 };
 
 /* What a restart does not lose: the server has this buffer, as the reply of its NODE_MALLOC says; it has it no more: its NODE_FREE

@@ -1,6 +1,7 @@
 /* The loop of a server: takes commands out of a mailbox, has them carried out, replies. */
 #include "base/futex.h"
 #include "node/endpoint.h"
+#include "node/point.h"
 #include "node/start.h"
 #include <string.h>
 
@@ -47,7 +48,12 @@ static int carry_out(server *self, node_lane lane, const node_command *command) 
   if (command->run && command->run <= node_mailbox_cancelled(self->mailbox))
     return reply_cancelled(self, lane, command);
   if (lane == NODE_TASKS) node_mailbox_begin(self->mailbox, command->sequence);
-  return node_mailbox_reply(self->mailbox, lane, node_executor_do(self->executor, lane, command));
+  node_point("begin");
+  const node_reply *reply = node_executor_do(self->executor, lane, command);
+  node_point(command->operation == NODE_END ? "end" : "reply");
+  int replied = node_mailbox_reply(self->mailbox, lane, reply);
+  node_point("replied");
+  return replied;
 }
 
 /* The next command of a lane. False: there is none, or the lane ends. */
@@ -60,7 +66,9 @@ static int serve_one(server *self, node_lane lane) {
     return 0;
   }
   const node_command *command = block;
-  if (!command || !carry_out(self, lane, command)) return 0;
+  if (!command) return 0;
+  node_point("take");
+  if (!carry_out(self, lane, command)) return 0;
   if (lane != NODE_CONTROL || command->operation != NODE_END) return 1;
   /* release: with what was posted before the end, which the lanes look for once more */
   atomic_store_explicit(&self->ending, 1, memory_order_release);

@@ -1,0 +1,5 @@
+/* The program `baton-worker`: what a node starts for a worker with process isolation. It exports Lua's symbols, so that C modules
+** load into it. */
+#include "node/child.h"
+
+int main(int argc, char **argv) { return node_child_main(argc, argv, NULL); }
