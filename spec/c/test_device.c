@@ -573,6 +573,30 @@ static void meet(void *context, uint32_t lane) {
   pthread_barrier_wait(context);
 }
 
+static void an_idle_stream_may_be_lent_a_thread(void **state) {
+  (void)state;
+  recorder all = {.dev = open_device()};
+  recorded first, behind, wide;
+  prepare(&first, &all, 0, 1);
+  prepare(&behind, &all, 1, 1);
+  prepare(&wide, &all, 2, 2);
+  first.launch.here = behind.launch.here = wide.launch.here = 1;
+  assert_int_equal(device_launch_on(all.dev, DEVICE_STREAM_CORES, &first.launch, NULL), BATON_OK);
+  assert_true(first.launch.here);
+  assert_int_equal(device_launch_on(all.dev, DEVICE_STREAM_CORES, &behind.launch, NULL), BATON_OK);
+  assert_false(behind.launch.here); /* it goes to the device's own threads, after the first */
+  assert_int_equal(all.dones, 0);
+  device_execute(all.dev, DEVICE_STREAM_CORES, &first.launch);
+  assert_true(all.dones >= 1);
+  assert_int_equal(device_sync(all.dev, DEVICE_STREAM_CORES, INT64_MAX, NULL), BATON_OK);
+  assert_true(all.ended[0] < all.began[1]);
+  assert_int_equal(device_launch_on(all.dev, DEVICE_STREAM_CORES, &wide.launch, NULL), BATON_OK);
+  assert_false(wide.launch.here); /* one thread has one lane */
+  assert_int_equal(device_sync(all.dev, DEVICE_STREAM_CORES, INT64_MAX, NULL), BATON_OK);
+  assert_int_equal(all.dones, 3);
+  close_device(all.dev);
+}
+
 static void lanes_and_streams_overlap(void **state) {
   (void)state;
   device *dev = open_with((device_options){.id = 3, .memory = 1 << 20, .threads = 4});
@@ -961,6 +985,7 @@ int main(void) {
       cmocka_unit_test(accounts_count_bytes_as_asked),
       cmocka_unit_test(ranges_agree_with_a_map),
       cmocka_unit_test(launches_of_a_stream_run_in_order),
+      cmocka_unit_test(an_idle_stream_may_be_lent_a_thread),
       cmocka_unit_test(lanes_and_streams_overlap),
       cmocka_unit_test(done_may_launch_again_and_nothing_is_allocated),
       cmocka_unit_test(close_drains_the_streams),

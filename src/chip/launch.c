@@ -210,10 +210,13 @@ static baton_status launch(baton_worker *worker, baton_run *run, baton_error *er
   run->launch = (device_launch){.run = execute_lane,
                                 .done = finish_run,
                                 .context = run,
-                                .lanes = run->lanes ? run->lanes : run->engine->sizes.lanes};
+                                .lanes = run->lanes ? run->lanes : run->engine->sizes.lanes,
+                                .here = run->lends && run->here};
   pthread_mutex_lock(&worker->lock);
   baton_status status = enlist(worker, run, err);
+  int here = status == BATON_OK && run->launch.here;
   pthread_mutex_unlock(&worker->lock);
+  if (here) device_execute(worker->dev, DEVICE_STREAM_CORES, &run->launch);
   if (status == BATON_OK) return BATON_OK;
   task_engine_cancel(run->engine->tasks);
   (void)task_engine_finish(run->engine->tasks);
@@ -276,9 +279,11 @@ static baton_status take_inputs(baton_run *run, baton_error *err) {
 
 /* The caller is inside the worker. */
 static baton_status submit(baton_worker *worker, baton_program *program, const baton_value *values,
-                           uint32_t nvalues, const baton_config *config, baton_run **out, baton_error *err) {
+                           uint32_t nvalues, const baton_config *config, int lends, baton_run **out,
+                           baton_error *err) {
   baton_run *run;
   BATON_TRY(chip_launch_open(worker, program, values, nvalues, config, &run, err));
+  run->lends = lends && !(config->deadline > 0); /* who runs it cannot end it */
   baton_status status = take_inputs(run, err);
   if (status == BATON_OK) status = chip_launch_start(run, err);
   if (status == BATON_OK) {
@@ -294,10 +299,10 @@ static baton_status submit(baton_worker *worker, baton_program *program, const b
 
 static baton_status enter_and_submit(baton_worker *worker, const char *what, baton_program *program,
                                      const baton_value *values, uint32_t nvalues, const baton_config *config,
-                                     baton_run **out, baton_error *err) {
+                                     int lends, baton_run **out, baton_error *err) {
   *out = NULL;
   BATON_TRY(chip_worker_enter(worker, what, err));
-  baton_status status = submit(worker, program, values, nvalues, config, out, err);
+  baton_status status = submit(worker, program, values, nvalues, config, lends, out, err);
   chip_worker_leave(worker);
   return status;
 }
@@ -306,7 +311,14 @@ baton_status baton_worker_submit(baton_worker *worker, baton_program *program, c
                                  uint32_t nvalues, const baton_config *config, baton_run **out,
                                  baton_error *err) {
   baton_config merged = chip_config_merge(&worker->config, config);
-  return enter_and_submit(worker, "submit", program, values, nvalues, &merged, out, err);
+  return enter_and_submit(worker, "submit", program, values, nvalues, &merged, 0, out, err);
+}
+
+baton_status chip_launch_lend(baton_worker *worker, baton_program *program, const baton_value *values,
+                              uint32_t nvalues, const baton_config *config, baton_run **out,
+                              baton_error *err) {
+  baton_config merged = chip_config_merge(&worker->config, config);
+  return enter_and_submit(worker, "run", program, values, nvalues, &merged, 1, out, err);
 }
 
 int chip_worker_cancel(baton_run *run) {
@@ -360,6 +372,6 @@ baton_status baton_worker_run(baton_worker *worker, baton_program *program, cons
                               baton_error *err) {
   baton_run *run;
   baton_config merged = chip_config_merge(&worker->config, config);
-  BATON_TRY(enter_and_submit(worker, "run", program, values, nvalues, &merged, &run, err));
+  BATON_TRY(enter_and_submit(worker, "run", program, values, nvalues, &merged, 0, &run, err));
   return chip_launch_finish(run, merged.deadline, timing, err);
 }

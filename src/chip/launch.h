@@ -27,6 +27,12 @@ void chip_launch_drop(baton_run *run);
 BATON_MUST_CHECK baton_status chip_launch_await(baton_run *run, double seconds, double deadline, int *over,
                                                 baton_error *err);
 
+/* baton_worker_submit for a thread that waits for the run at once, on a stack like that of a pool's thread: a launch that is
+** expected to take less than a wake-up it may run itself. */
+BATON_MUST_CHECK baton_status chip_launch_lend(baton_worker *worker, baton_program *program,
+                                               const baton_value *values, uint32_t nvalues,
+                                               const baton_config *config, baton_run **out, baton_error *err);
+
 /* Waits for a run that was submitted with this deadline (0: none), as baton_worker_run does, and closes it. `timing` may be
 ** NULL. */
 BATON_MUST_CHECK baton_status chip_launch_finish(baton_run *run, double deadline, baton_timing *timing,

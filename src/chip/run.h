@@ -30,8 +30,10 @@ struct baton_run {
   struct chip_kept_graph *graph; /* host_build_graph: what the run executes */
   int replayed;                  /* … and whether it was built by an earlier run */
   uint32_t lanes;                /* of the launch; 0: all of the engine */
-  uint32_t brief, misjudged;     /* chip/brief.h: what rounds have been like, … */
-  int64_t building;              /* … and nanoseconds in the orchestration of this one */
+  int lends; /* the thread that submits waits for the end, and may run a short launch itself … */
+  int here;  /* … as its runtime says of this one */
+  uint32_t brief, misjudged; /* chip/brief.h: what rounds have been like, … */
+  int64_t building;          /* … and nanoseconds in the orchestration of this one */
   device_launch launch;
   pthread_mutex_t lock;  /* guards failure until the run is over */
   baton_error failure;   /* the first */

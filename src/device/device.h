@@ -103,6 +103,8 @@ struct device_launch {
   void (*done)(void *context, baton_status status);
   void *context;
   uint32_t lanes;
+  int here; /* asks, for one lane: if nothing is on the stream, device_launch_on only claims it, and who called it calls
+               device_execute at once; device_launch_on answers whether so */
   device_launch *next; /* private to the driver */
 };
 
@@ -189,6 +191,9 @@ device_region device_arena_region(const device *dev, device_region_name name);
 ** not called: `state` if the stream failed or ran out of time before, `invalid_argument` without lanes. */
 BATON_MUST_CHECK baton_status device_launch_on(device *dev, device_stream_name name, device_launch *launch,
                                                baton_error *err);
+
+/* Runs a launch that device_launch_on has left to its caller, on this thread, `done` included. */
+void device_execute(device *dev, device_stream_name name, device_launch *launch);
 
 /* Waits until the stream is empty and the last `done` returned. `stream_timeout` after `deadline` (base_now's
 ** clock; INT64_MAX: none); the stream is then out of order for good: it takes no launch and is never waited

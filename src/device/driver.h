@@ -55,6 +55,8 @@ typedef struct device_driver {
   baton_status (*stream_sync)(device *dev, device_stream *stream, int64_t deadline, baton_error *err);
   /* Appends and returns; must neither block nor allocate. A failure means that `launch` was not taken. */
   baton_status (*launch)(device *dev, device_stream *stream, device_launch *launch, baton_error *err);
+  /* A launch that `launch` has left to its caller (launch->here). */
+  void (*execute)(device *dev, device_stream *stream, device_launch *launch);
 } device_driver;
 
 typedef enum device_stream_state {

@@ -85,6 +85,10 @@ static baton_status fault_launch(device *dev, device_stream *stream, device_laun
   return dev->behind->launch(dev, stream, launch, err);
 }
 
+static void fault_execute(device *dev, device_stream *stream, device_launch *launch) {
+  dev->behind->execute(dev, stream, launch);
+}
+
 static void fault_close(device *dev) { dev->behind->close(dev); }
 
 /* Without platforms and open: it is never chosen, only put in front of an open device. */
@@ -101,6 +105,7 @@ static const device_driver fault_driver = {
     .stream_destroy = fault_stream_destroy,
     .stream_sync = fault_stream_sync,
     .launch = fault_launch,
+    .execute = fault_execute,
 };
 
 baton_status device_fault_install(device *dev, const device_fault *fault, baton_error *err) {

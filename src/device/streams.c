@@ -41,6 +41,10 @@ baton_status device_launch_on(device *dev, device_stream_name name, device_launc
   return device_blame(dev->id, dev->driver->launch(dev, dev->streams[name], launch, err), err);
 }
 
+void device_execute(device *dev, device_stream_name name, device_launch *launch) {
+  dev->driver->execute(dev, dev->streams[name], launch);
+}
+
 static baton_status timed_out(const device *dev, device_stream_name name, int64_t begin, int64_t deadline,
                               baton_error *err) {
   double after_ms = deadline > begin ? (double)(deadline - begin) * 1e-6 : 0;

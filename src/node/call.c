@@ -265,8 +265,8 @@ static baton_status run_bound(node_executor *executor, node_executor_lane *lane,
   baton_timing timing;
   baton_config config = config_of(node_command_config(command));
   double deadline = config.deadline > 0 ? config.deadline : executor->deadline;
-  BATON_TRY(baton_worker_submit(executor->chip, program, executor->arguments.values, command->nvalues,
-                                &config, &run, err));
+  BATON_TRY(chip_launch_lend(executor->chip, program, executor->arguments.values, command->nvalues, &config,
+                             &run, err));
   if (is_cancelled(executor, command->run)) (void)baton_run_cancel(run);
   baton_status status = chip_launch_finish(run, deadline, &timing, err);
   lane->reply->device_us = (float)timing.device;

@@ -1,5 +1,6 @@
 /* The runtime that builds the whole graph on the host, on the thread that submits, keeps it, and lets the device run it. A
 ** run whose building would look at the same runs the kept graph, without calling the orchestration. */
+#include "base/futex.h"
 #include "base/memory.h"
 #include "chip/kept.h"
 #include "chip/orchestrator.h"
@@ -54,6 +55,7 @@ static baton_status prepare(baton_run *run, baton_error *err) {
   task_graph *graph = chip_kept_graph_of(run->graph);
   task_graph_begin(graph, run->engine->tasks);
   run->lanes = task_graph_lanes(graph, run->engine->tasks);
+  run->here = run->lanes == 1 && graph->assignment.alone < BASE_LOOK;
   return BATON_OK;
 }
 

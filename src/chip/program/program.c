@@ -42,6 +42,7 @@ struct baton_program {
   uint64_t script_size;
   chip_kept kept;
   chip_records *records;
+  _Atomic uint64_t brief;
 };
 
 /* ---- checking the options ---- */
@@ -342,6 +343,7 @@ int chip_program_is_explicit(const baton_program *program) { return program->exp
 struct chip_kept *chip_program_kept(baton_program *program) {
   return &program->kept;
 }
+_Atomic uint64_t *chip_program_brief(baton_program *program) { return &program->brief; }
 int chip_program_keeps(const baton_program *program) { return !program->rebuild; }
 struct chip_records *chip_program_records(const baton_program *program) {
   return program->records;

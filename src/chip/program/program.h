@@ -2,6 +2,7 @@
 #ifndef CHIP_PROGRAM_H
 #define CHIP_PROGRAM_H
 
+#include "base/atomic.h"
 #include "chip/program/signature.h"
 #include <baton/program.h>
 
@@ -55,6 +56,9 @@ int chip_program_is_local(const baton_program *program);
 ** the shared object and its function there. False: a function of this process. After baton_program_compile. */
 #define CHIP_PROGRAM_BODY UINT32_MAX
 int chip_program_object(const baton_program *program, uint32_t index, const char **path, const char **entry);
+
+/* What its runs have been like; chip/brief.c knows what it means. */
+_Atomic uint64_t *chip_program_brief(baton_program *program);
 
 /* The graphs that its runs have built. Any thread. */
 struct chip_kept *chip_program_kept(baton_program *program);

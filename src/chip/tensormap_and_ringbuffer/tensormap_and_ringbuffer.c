@@ -15,6 +15,7 @@ static int accepts(const baton_program *program) {
 static baton_status prepare(baton_run *run, baton_error *err) {
   (void)err;
   chip_brief_choose(run);
+  run->here &= !chip_program_is_graph(run->program); /* that one needs both threads */
   task_engine_begin(run->engine->tasks, chip_program_is_explicit(run->program) ? TASK_EXPLICIT : 0);
   return BATON_OK;
 }

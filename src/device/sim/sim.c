@@ -189,4 +189,5 @@ const device_driver device_driver_sim = {
     .stream_destroy = sim_stream_destroy,
     .stream_sync = sim_stream_sync,
     .launch = sim_launch,
+    .execute = sim_execute,
 };

@@ -30,5 +30,6 @@ baton_status sim_stream_create(device *dev, const char *name, device_stream **ou
 baton_status sim_stream_destroy(device *dev, device_stream *stream, baton_error *err);
 baton_status sim_stream_sync(device *dev, device_stream *stream, int64_t deadline, baton_error *err);
 baton_status sim_launch(device *dev, device_stream *stream, device_launch *launch, baton_error *err);
+void sim_execute(device *dev, device_stream *stream, device_launch *launch);
 
 #endif

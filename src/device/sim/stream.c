@@ -41,9 +41,10 @@ static device_launch *pop(device_stream *stream) {
 static void end(base_job *job) {
   device_stream *stream = (device_stream *)job;
   device_launch *launch = stream->running;
+  const sim_device *outer = inside;
   inside = stream->sim;
   if (launch->done) launch->done(launch->context, BATON_OK); /* the launch may be gone from here on */
-  inside = NULL;
+  inside = outer;
   pthread_mutex_lock(&stream->lock);
   device_launch *next = pop(stream);
   if (!next) {
@@ -117,6 +118,8 @@ baton_status sim_launch(device *dev, device_stream *stream, device_launch *launc
   pthread_mutex_lock(&stream->lock);
   int closing = stream->closing, starts = !closing && !stream->busy;
   if (starts) stream->busy = 1;
+  launch->here = starts && launch->here && launch->lanes == 1;
+  int here = launch->here;
   if (!closing && !starts) {
     launch->next = NULL;
     if (stream->first)
@@ -127,6 +130,15 @@ baton_status sim_launch(device *dev, device_stream *stream, device_launch *launc
   }
   pthread_mutex_unlock(&stream->lock);
   if (closing) return baton_error_set(err, BATON_CLOSED, "device %u is being closed", dev->id);
-  if (starts) begin(stream, launch);
+  if (starts && !here) begin(stream, launch);
   return BATON_OK;
+}
+
+void sim_execute(device *dev, device_stream *stream, device_launch *launch) {
+  const sim_device *outer = inside;
+  inside = (sim_device *)dev;
+  stream->running = launch;
+  launch->run(launch->context, 0);
+  inside = outer;
+  end(&stream->job);
 }
