@@ -242,7 +242,7 @@ static int resume(void *context, uint32_t lane, int stop, task_end *end) {
       node_schedule_cancel(node, engine->run);
     }
     if (node->dirty) node_schedule(node);
-    if (!node->ended && node_poll(node) && node->dirty) node_schedule(node);
+    if (!node->ended && !node->hurried && node_poll(node) && node->dirty) node_schedule(node);
   }
   return next_ended(node, end);
 }
@@ -266,6 +266,7 @@ static int work_in_sight(const baton_node *node) {
 
 /* Sleeps on the bell without the lock, unless there is something to do. */
 static void sleep_on_bell(baton_node *node, int64_t deadline) {
+  node_ring_workers(node);
   uint32_t announced = node_doorbell_announce(node->bell);
   if (work_in_sight(node)) {
     node_doorbell_withdraw(node->bell);
@@ -327,6 +328,7 @@ void node_step(baton_node *node) {
 
 /* Looks for something to do, for as long as that may be sooner than a sleep. False: there is nothing. */
 static int look(baton_node *node) {
+  node_ring_workers(node);
   if (node->cpus == 1) return 0;
   for (int64_t until = base_now() + BASE_LOOK; base_now() < until;)
     for (int i = 0; i < LOOKS; i++) {
@@ -395,6 +397,7 @@ static int others_drive(const void *context) {
 static int attend_once(baton_node *node) {
   node_lock(node);
   int needed = is_needed(node);
+  node_ring_workers(node); /* the builder may have left them so */
   if (needed) (void)node_drive(node, NULL, others_drive, node, INT64_MAX);
   node_unlock(node);
   return needed;

@@ -89,8 +89,9 @@ struct node_worker {
   int has_restarter;
   node_queue waiting[NODE_CONTROL]; /* for this worker alone, by lane */
   node_sent sent[NODE_CONTROL];
-  const node_task *reserved;  /* a group waits for it */
-  uint32_t cost;              /* ns a task takes, lately; 0: unknown */
+  uint32_t unrung;           /* a bit for each lane that has been sent something without a ring of its bell */
+  const node_task *reserved; /* a group waits for it */
+  uint32_t cost;             /* ns a task takes, lately; 0: unknown */
   baton_node_buffer *freeing; /* whose memory is to go back … */
   uint32_t freeing_sent;      /* … and so many that have been sent */
   uint64_t tasks;             /* answered */
@@ -184,6 +185,7 @@ struct baton_node {
   node_task *groups[NODE_KINDS], *last_group[NODE_KINDS];
   node_task *ended, *last_ended; /* tasks whose engine is to be told */
   int dirty;                     /* something may be sent */
+  int hurried;                   /* a submit is under way: replies can wait */
   uint64_t order;
   node_home homes[NODE_HOMES];
   baton_node_run *runs, *last_run; /* that are not over */
@@ -247,6 +249,8 @@ const node_inside *node_inside_innermost(void);
 void node_schedule_add(baton_node *node, node_task *task);
 /* Sends what can be sent. */
 void node_schedule(baton_node *node);
+/* Rings the workers that were sent something without. Before a driver looks, sleeps or leaves for good. */
+void node_ring_workers(baton_node *node);
 /* Takes what has not been sent of the run out of the queues: it has failed. */
 void node_schedule_cancel(baton_node *node, const baton_node_run *run);
 /* The worker takes nothing any more: what waits for it alone ends with the failure, and so does what waits for any of its kind if

@@ -207,6 +207,7 @@ void node_run_built(baton_node_run *run, const baton_error *failure) {
   run->built = 1;
   run->timing.orchestration = (double)(base_now() - run->begun) / 1e3;
   node_step(node);
+  node_ring_workers(node);
   node_unlock(node);
 }
 

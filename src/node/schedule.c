@@ -113,12 +113,15 @@ static void locate(node_endpoint *endpoint, node_command *command) {
   }
 }
 
-/* False: its mailbox has no room now. */
+/* False: its mailbox has no room now. A worker that has something to do is not rung for more: it looks by itself when it has done
+** that, and in case it fell asleep in that very moment, node_ring_workers rings later. */
 static int send(node_worker *worker, node_member *member) {
   node_lane lane = member->task->lane;
   node_sent *sent = &worker->sent[lane];
   if (worker->endpoint->calls->shares) locate(worker->endpoint, member->command);
-  if (!node_mailbox_post(&worker->endpoint->mailbox, lane, member->command, 0)) return 0;
+  int later = sent->count != 0;
+  if (!node_mailbox_post(&worker->endpoint->mailbox, lane, member->command, later)) return 0;
+  if (later) worker->unrung |= 1u << lane;
   member->task->posted = 1;
   member->next = NULL;
   *(sent->last ? &sent->last->next : &sent->first) = member;
@@ -277,6 +280,16 @@ static void schedule_any(baton_node *node, node_kind kind) {
     node_worker *worker = choose(node->workers[kind], node->counts[kind], queue->first);
     if (!worker || !send_first(worker, queue, NODE_TASKS)) return;
   }
+}
+
+void node_ring_workers(baton_node *node) {
+  for (int kind = 0; kind < NODE_KINDS; kind++)
+    for (uint32_t i = 0; i < node->counts[kind]; i++) {
+      node_worker *worker = node->workers[kind][i];
+      for (int lane = 0; lane < NODE_CONTROL && is_usable(worker); lane++)
+        if (worker->unrung & 1u << lane) node_mailbox_flush(&worker->endpoint->mailbox, (node_lane)lane);
+      worker->unrung = 0;
+    }
 }
 
 void node_schedule(baton_node *node) {
