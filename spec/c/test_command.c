@@ -127,6 +127,7 @@ static void commands_name_the_wrong_field_of_a_value(void **state) {
   assert_refused("value.bytes", value_of(b, HOST)->bytes = 49);
   assert_refused("value.bytes", value_of(b, HOST)->view.strides[0] = -5);
   assert_refused("value.offset", value_of(b, HOST)->offset = UINT64_MAX - 47);
+  assert_refused("value.address", value_of(b, HOST)->address = UINT64_MAX - 47);
   assert_refused("value.view.data", value_of(b, BUFFER)->view.data = (void *)(uintptr_t)31);
   assert_refused("value.view.data", value_of(b, BUFFER)->view.data = (void *)UINTPTR_MAX);
 }

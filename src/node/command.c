@@ -27,7 +27,8 @@ static const char *wrong_host_tensor(const node_value *value) {
   const char *wrong = wrong_view(&value->view, &below, &above);
   if (wrong) return wrong;
   if (value->bytes != below + above) return "value.bytes";
-  return value->offset > UINT64_MAX - value->bytes ? "value.offset" : NULL;
+  if (value->offset > UINT64_MAX - value->bytes) return "value.offset";
+  return value->address > UINT64_MAX - value->bytes ? "value.address" : NULL;
 }
 
 static const char *wrong_buffer_tensor(const node_value *value) {
