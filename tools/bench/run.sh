@@ -6,8 +6,8 @@
 # builds the peers into build/bench-peers; one that is missing is said, with the reason, and left out. Peers run right after
 # Baton's own figures, on the same machine and with the same number of threads.
 #
-# A figure is a row of a table in figures.c, wake.c, window.c, map.c or rounds.c, or a call of `start`, `orchestrations`, `attention` or
-# `submits` below. Times are of a machine that does nothing else: two runs at once spoil each other.
+# A figure is a row of a table in figures.c, wake.c, window.c, map.c, rounds.c or node.c, or a call of `start`, `orchestrations`,
+# `attention`, `submits` or `node_submits` below; `--only node` is all of those of node.c, and node_submit_lua. Times are of a machine that does nothing else: two runs at once spoil each other.
 set -eu
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -37,6 +37,14 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
+
+# The figures that `node` stands for.
+node_figures=node_submit,node_submit_lua,node_run_thread,node_roundtrip_awake,node_roundtrip_asleep,node_program_roundtrip
+node_figures=$node_figures,node_throughput_1,node_throughput_2,node_program_throughput,node_copy
+case ,$only, in *,node,*)
+  only=$(echo ",$only," | sed -e "s/,node,/,$node_figures,/" -e 's/^,//' -e 's/,$//')
+  ;;
+esac
 
 wanted() {
   [ -z "$only" ] && return 0
@@ -78,6 +86,14 @@ submits() {
   wanted submit_c || wanted lua_prepared || wanted lua_positional || wanted lua_table || wanted lua_named || return 0
   if build baton; then
     (cd "$root" && "$release/baton" tools/bench/submit.lua) || say "no submit_c: it does not run"
+  fi
+}
+
+# node_submits: ns that a submit at a node costs from Lua.
+node_submits() {
+  wanted node_submit_lua || return 0
+  if build baton; then
+    (cd "$root" && "$release/baton" tools/bench/node.lua) || say "no node_submit_lua: it does not run"
   fi
 }
 
@@ -162,20 +178,21 @@ by_hand() {
 
 [ -f "$release/build.ninja" ] || (cd "$root" && cmake --preset release >&2)
 build baton-bench-engine baton-bench-wake baton-bench-window baton-bench-map \
-  baton-bench-rounds baton-bench-orchestration baton-bench-start baton-bench-report
+  baton-bench-rounds baton-bench-node baton-bench-orchestration baton-bench-start baton-bench-report
 
 lines=$(mktemp)
 trap 'rm -f "$lines"' EXIT
 trap 'exit 130' INT TERM
 
 {
-  for program in engine wake window map rounds; do
+  for program in engine wake window map rounds node; do
     "$release/baton-bench-$program" ${only:+--only "$only"}
   done
   start start_vector_example scenes/vector_example.lua
   orchestrations
   attention
   submits
+  node_submits
   if [ -n "$with_peers" ]; then
     mkdir -p "$peers"
     "$root/tools/packages.sh" peer >&2 || say "packages of peers are missing and cannot be installed"

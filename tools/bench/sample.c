@@ -80,13 +80,13 @@ int bench_sample(const bench_options *options, bench_once *once, void *context, 
   return 1;
 }
 
-int bench_sample_both(const bench_options *options, bench_once *once, void *const contexts[2],
+int bench_sample_both(const bench_options *options, bench_once *const once[2], void *const contexts[2],
                       bench_samples out[2]) {
   out[0].count = out[1].count = 0;
-  if (once(contexts[0]) < 0 || once(contexts[1]) < 0) return 0;
+  if (once[0](contexts[0]) < 0 || once[1](contexts[1]) < 0) return 0;
   int64_t enough = base_deadline(2 * options->seconds);
   while (more_wanted(options, out[0].count, enough))
-    if (!add_sample(&out[0], once(contexts[0])) || !add_sample(&out[1], once(contexts[1]))) return 0;
+    if (!add_sample(&out[0], once[0](contexts[0])) || !add_sample(&out[1], once[1](contexts[1]))) return 0;
   return 1;
 }
 

@@ -40,8 +40,8 @@ typedef double bench_once(void *context);
 /* Measures after one repetition that does not count. False if a repetition failed. */
 int bench_sample(const bench_options *options, bench_once *once, void *context, bench_samples *out);
 
-/* Measures two contexts in turn, so that what else the machine does meets both. */
-int bench_sample_both(const bench_options *options, bench_once *once, void *const contexts[2],
+/* Measures two ways in turn, each with its context, so that what else the machine does meets both. */
+int bench_sample_both(const bench_options *options, bench_once *const once[2], void *const contexts[2],
                       bench_samples out[2]);
 
 /* 0 if there are none. Sorts them. */

@@ -192,9 +192,10 @@ static void open_way(wake_bench *bench, const wake_figure *figure, int way) {
 static void measure_in_turn(const bench_options *options, const wake_figure *figure) {
   static wake_bench benches[2];
   static bench_samples samples[2];
+  bench_once *const once[] = {figure->once, figure->once};
   void *const contexts[] = {&benches[0], &benches[1]};
   for (int i = 0; i < 2; i++) open_way(&benches[i], figure, i);
-  int measured = bench_sample_both(options, figure->once, contexts, samples);
+  int measured = bench_sample_both(options, once, contexts, samples);
   for (int i = 0; i < 2; i++) {
     if (measured) bench_print_samples(figure->ways[i]->who, figure->name, "us", &samples[i]);
     benches[i].way->close(&benches[i]);

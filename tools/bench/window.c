@@ -80,7 +80,8 @@ static void measure_window(const bench_options *options, uint32_t window, const 
   window_bench bounded, unbounded;
   open_bench(&bounded, options, window, name, BODY_NS);
   open_bench(&unbounded, options, UNBOUNDED, name, BODY_NS);
-  if (bench_sample_both(options, once_time, (void *const[]){&bounded, &unbounded}, samples)) {
+  if (bench_sample_both(options, (bench_once *const[]){once_time, once_time},
+                        (void *const[]){&bounded, &unbounded}, samples)) {
     bench_print_samples("baton", name, "ns a task", &samples[0]);
     bench_print_samples("unbounded", name, "ns a task", &samples[1]);
   }
