@@ -141,17 +141,27 @@ static double once_run(node_bench *bench, baton_error *err) {
   return (double)(base_now() - begin) / bench->figure->count;
 }
 
-/* `count` tasks, each of which is waited for. */
+static baton_status there_and_back(baton_node_orch *o, baton_program *program, baton_tensor *tensor,
+                                   uint32_t count, baton_error *err) {
+  for (uint32_t i = 0; i < count; i++) {
+    baton_task task;
+    BATON_TRY(submit(o, program, tensor, &task, err));
+    BATON_TRY(baton_node_wait(o, &task, err));
+  }
+  return BATON_OK;
+}
+
+/* `count` tasks, each of which is waited for; with `idle` ns before each of them, or at once. */
 static baton_status go_and_return(baton_node_orch *o, node_bench *bench, baton_program *program,
                                   baton_tensor *tensor, int64_t idle, baton_error *err) {
   bench->took = 0;
-  for (uint32_t i = 0; i < bench->figure->count; i++) {
-    baton_task task;
+  for (uint32_t left = bench->figure->count; left > 0;) {
+    uint32_t together = idle ? 1 : left;
     if (idle) bare_spin_until(base_now() + idle);
     int64_t begin = base_now();
-    BATON_TRY(submit(o, program, tensor, &task, err));
-    BATON_TRY(baton_node_wait(o, &task, err));
+    BATON_TRY(there_and_back(o, program, tensor, together, err));
     bench->took += base_now() - begin;
+    left -= together;
   }
   return BATON_OK;
 }
