@@ -84,7 +84,7 @@ typedef struct node_reply {
   uint32_t lost;     /* the worker must be restarted before it runs device programs again */
   uint32_t ndata;
   float device_us; /* of a device program */
-  float host_us;   /* in the worker */
+  float host_us;   /* in the worker; of brief commands most say what one shortly before them took */
 } node_reply;
 
 /* Where the parts of a block stand. */
