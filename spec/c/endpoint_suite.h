@@ -8,6 +8,7 @@
 #include "base/segment.h"
 #include "chip/program/pack.h"
 #include "node/endpoint.h"
+#include "tensor/storage.h"
 #include <math.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -67,12 +68,10 @@ static void suite_host(node_endpoint *endpoint, suite_command *command, const ba
                        baton_tag tag) {
   node_value *value = &command->values[command->head.nvalues++];
   const baton_view *view = baton_tensor_view(tensor);
-  uint64_t low = 0, high = baton_dtype_size((baton_dtype)view->dtype);
-  for (int d = 0; d < view->ndim; d++) { /* the suite has no negative strides */
-    high += (uint64_t)((view->shape[d] - 1) * view->strides[d]) * baton_dtype_size((baton_dtype)view->dtype);
-  }
-  *value = (node_value){.kind = NODE_HOST_TENSOR, .tag = (uint8_t)tag, .bytes = high - low, .view = *view};
-  value->address = (uint64_t)(uintptr_t)view->data - low;
+  uint64_t below, above;
+  assert_true(tensor_reach(view, &below, &above));
+  *value = (node_value){.kind = NODE_HOST_TENSOR, .tag = (uint8_t)tag, .bytes = below + above, .view = *view};
+  value->address = (uint64_t)(uintptr_t)view->data - below;
   if (!suite_calls->shares) return;
   uint32_t segment;
   assert_true(suite_calls->shares(endpoint, (void *)(uintptr_t)value->address, value->bytes, &segment,
@@ -264,9 +263,10 @@ static void a_function_of_the_host_gets_views(void **state) {
                                    "}\n");
   baton_tensor *x = suite_tensor(BATON_F32, SUITE_ELEMENTS), *y = suite_tensor(BATON_F32, SUITE_ELEMENTS / 2);
   for (int i = 0; i < SUITE_ELEMENTS; i++) suite_floats(x)[i] = (float)i;
-  baton_view even = *baton_tensor_view(x);
+  baton_view even = *baton_tensor_view(x); /* every other element, backwards */
+  even.data = suite_floats(x) + SUITE_ELEMENTS - 2;
   even.shape[0] = SUITE_ELEMENTS / 2;
-  even.strides[0] = 2;
+  even.strides[0] = -2;
   baton_tensor *strided;
   assert_int_equal(baton_tensor_from_view(x, &even, &strided, NULL), BATON_OK);
   for (int times = 0; times < 3; times++) {
@@ -277,7 +277,8 @@ static void a_function_of_the_host_gets_views(void **state) {
     suite_scalar(&command, 10);
     suite_ok(suite_call(endpoint, NODE_TASKS, &command));
   }
-  for (int i = 0; i < SUITE_ELEMENTS / 2; i++) assert_true(suite_floats(y)[i] == 60 * (float)i);
+  for (int i = 0; i < SUITE_ELEMENTS / 2; i++)
+    assert_true(suite_floats(y)[i] == 30 * (float)(SUITE_ELEMENTS - 2 - 2 * i));
   baton_tensor_close(strided);
   baton_tensor_close(x);
   baton_tensor_close(y);
@@ -396,7 +397,8 @@ static void errors_keep_their_fields(void **state) {
   command = suite_make(NODE_CALL_PROGRAM);
   command.head.callable = 1;
   suite_scalar(&command, 1);
-  suite_fails(suite_call(endpoint, NODE_TASKS, &command), BATON_SIGNATURE, "p: 2 arguments (x, y) expected, got 1");
+  suite_fails(suite_call(endpoint, NODE_TASKS, &command), BATON_SIGNATURE,
+              "p: 2 arguments (x, y) expected, got 1");
   baton_tensor_close(x);
   baton_tensor_close(y);
   suite_close(endpoint);

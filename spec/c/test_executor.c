@@ -1,6 +1,38 @@
 /* The executor behind a thread of this process: what all endpoints do, and what only those in the same process can. */
 #include "endpoint_suite.h"
+#include "node/numbers.h"
 #include <sched.h>
+
+/* --- Numbers -------------------------------------------------------------------------------------------- */
+
+static void numbers_agree_with_an_array(void **state) {
+  enum { STEPS = 200000, NUMBERS = 200 };
+  static char things[NUMBERS];
+  (void)state;
+  node_numbers numbers = {0};
+  int there[NUMBERS] = {0};
+  uint32_t count = 0, random = 1;
+  for (int step = 0; step < STEPS; step++) {
+    random = random * 1664525u + 1013904223u;
+    uint32_t i = (random >> 8) % NUMBERS;
+    uint64_t number = ((uint64_t)(i % 40) << 48) + i; /* near each other, and far */
+    assert_ptr_equal(node_numbers_find(&numbers, number), there[i] ? &things[i] : NULL);
+    if (there[i]) {
+      assert_ptr_equal(node_numbers_remove(&numbers, number), &things[i]);
+      count--;
+    } else if (count < NUMBERS / 2) {
+      assert_true(node_numbers_reserve(&numbers));
+      node_numbers_add(&numbers, number, &things[i]);
+      count++;
+    } else {
+      assert_null(node_numbers_remove(&numbers, number));
+      continue;
+    }
+    there[i] = !there[i];
+    assert_int_equal(numbers.count, count);
+  }
+  node_numbers_close(&numbers);
+}
 
 /* --- Functions of a script language: here the language has four words ----------------------------------- */
 
@@ -244,6 +276,7 @@ static void a_restart_keeps_buffers(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       ENDPOINT_SUITE,
+      cmocka_unit_test(numbers_agree_with_an_array),
       cmocka_unit_test(a_script_gets_its_tensors),
       cmocka_unit_test(a_cancelled_script_is_interrupted),
       cmocka_unit_test(without_a_language_scripts_are_refused),
