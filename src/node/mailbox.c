@@ -410,7 +410,7 @@ int node_mailbox_await_cancel(node_mailbox *mailbox, uint32_t seen) {
     node_doorbell_sleep(bell, announced, INT64_MAX);
   }
   node_doorbell_withdraw(bell);
-  return !node_mailbox_is_abandoned(mailbox);
+  return node_mailbox_cancelled(mailbox) != seen; /* a change just before the end counts */
 }
 
 uint32_t node_mailbox_cancelled(const node_mailbox *mailbox) {

@@ -128,7 +128,7 @@ int node_mailbox_is_abandoned(const node_mailbox *mailbox);
 /* Commands of runs up to this number are not begun any more. Client writes, server reads. */
 void node_mailbox_cancel(node_mailbox *mailbox, uint32_t run);
 uint32_t node_mailbox_cancelled(const node_mailbox *mailbox);
-/* Server: waits until the number is not `seen`. One thread. False: abandoned. */
+/* Server: waits until the number is not `seen`. One thread. False: it is, and the mailbox is abandoned. */
 int node_mailbox_await_cancel(node_mailbox *mailbox, uint32_t seen);
 
 /* What the server is doing, for dumps and for who finds it dead: the sequence of the command on the task lane that it has begun

@@ -379,6 +379,7 @@ static baton_status process_close(node_endpoint *base, int64_t deadline, baton_e
   baton_status status = BATON_OK;
   int alive = endpoint->watching && !atomic_load_explicit(&base->died, memory_order_acquire);
   if (alive && endpoint->ready) {
+    node_mailbox_cancel(&base->mailbox, UINT32_MAX); /* what runs ends early */
     status = end_gently(endpoint, deadline, err);
     if (status != BATON_OK) blame(endpoint, err);
   }

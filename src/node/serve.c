@@ -81,7 +81,7 @@ static void *serve_lane(void *argument) {
   while (node_mailbox_await(self->server->mailbox, self->lane, BASE_LOOK))
     while (serve_one(self->server, self->lane)) {
     }
-  if (atomic_load_explicit(&self->server->ending, memory_order_acquire))
+  if (self->lane != NODE_CONTROL && atomic_load_explicit(&self->server->ending, memory_order_acquire))
     while (serve_one(self->server, self->lane)) {
     }
   return NULL;
