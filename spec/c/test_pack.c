@@ -35,13 +35,12 @@ static const baton_kernel_options kernels[] = {
      .entry = "another",
      .code = "#include <baton/kernel.h>\nBATON_KERNEL(another) { (void)args; }\n"}};
 
-static const char orchestration[] =
-    "#include <baton/orchestration.h>\n"
-    "BATON_ORCHESTRATION(halve) {\n"
-    "  baton_view x = baton_param(o, args, 0), y = baton_param(o, args, 1);\n"
-    "  baton_arg list[] = {baton_input(x), baton_output(y), baton_i64(1)};\n"
-    "  baton_aiv(o, baton_kernel(o, \"half\"), list, 3, 0);\n"
-    "}\n";
+static const char orchestration[] = "#include <baton/orchestration.h>\n"
+                                    "BATON_ORCHESTRATION(halve) {\n"
+                                    "  baton_view x = baton_param(o, args, 0), y = baton_param(o, args, 1);\n"
+                                    "  baton_arg list[] = {baton_input(x), baton_output(y), baton_i64(1)};\n"
+                                    "  baton_aiv(o, baton_kernel(o, \"half\"), list, 3, 0);\n"
+                                    "}\n";
 
 static baton_program *create(const baton_program_options *options) {
   baton_program *program;
