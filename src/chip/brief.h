@@ -5,8 +5,8 @@
 
 #include "chip/run.h"
 
-/* Before the launch: the lanes of this round, by what those before it were like; of a run whose thread may run it itself, by
-** the runs of its program before it. */
+/* Before the launch: the lanes of this round, by what those before it were like. A run whose submitter lends its thread
+** runs there if the runs of its program are brief. */
 void chip_brief_choose(baton_run *run);
 
 /* On lane 0, after the orchestration: executes what is left, and learns from how long both took. */

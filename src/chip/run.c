@@ -71,10 +71,17 @@ void chip_run_renew(baton_run *run) {
   if (baton_run_done(run)) atomic_fetch_add_explicit(&run->over, 1, memory_order_relaxed);
 }
 
+/* True if both holds are this thread's: it submitted the run, and ran it as the device. relaxed: who else waits has found the run
+** in a list, under a lock that this thread has taken since to remove it there. */
+static int is_alone(const baton_run *run) {
+  return run->launch.here && atomic_load_explicit(&run->holders, memory_order_relaxed) == 2;
+}
+
 void chip_run_end(baton_run *run) {
+  int alone = is_alone(run); /* before others may begin it again */
   /* release: outputs, failure and timing, for who finds the run over */
   atomic_fetch_or_explicit(&run->over, 1, memory_order_release);
-  base_futex_wake(&run->over, INT_MAX);
+  if (!alone) base_futex_wake(&run->over, INT_MAX);
 }
 
 void chip_run_look(const baton_run *run, const _Atomic uint32_t *flag, uint32_t expected) {

@@ -57,7 +57,7 @@ int chip_program_is_local(const baton_program *program);
 #define CHIP_PROGRAM_BODY UINT32_MAX
 int chip_program_object(const baton_program *program, uint32_t index, const char **path, const char **entry);
 
-/* What its runs have been like; chip/brief.c knows what it means. */
+/* What its runs take, in ns, as chip/brief.c has learnt; 0: nothing is known. */
 _Atomic uint64_t *chip_program_brief(baton_program *program);
 
 /* The graphs that its runs have built. Any thread. */
