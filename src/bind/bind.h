@@ -40,6 +40,13 @@ baton_error *bind_push_error(lua_State *L);
 /* Pushes the error object of api.md section 9, a table with __tostring, and clears `err`. */
 void bind_push_failure(lua_State *L, baton_error *err);
 
+/* True for an error object. */
+int bind_is_failure(lua_State *L, int index);
+
+/* The other direction of bind_push_failure, for any value that was raised: what an error object says; the text of anything else,
+** as `user_fail`. May raise what its __tostring raises. */
+void bind_take_failure(lua_State *L, int index, baton_error *err);
+
 /* Raises `err` as an error object and clears it. Never returns; the int allows `return bind_raise(L,
 ** err)`. */
 int bind_raise(lua_State *L, baton_error *err);
@@ -132,6 +139,9 @@ int bind_check_shape(lua_State *L, int arg, const char *name, int64_t shape[BATO
 
 /* Pushes a read-only list of integers: #, ipairs, pairs, table.unpack and == work on it. */
 void bind_push_shape(lua_State *L, int ndim, const int64_t *shape);
+
+/* Pushes the plain list behind what bind_push_shape made; false, with nothing pushed, for anything else. */
+int bind_push_shape_list(lua_State *L, int index);
 
 /* Pushes a number as Lua has it: u64 as the integer of the same bits, an element of a bool tensor as a
 ** boolean. */

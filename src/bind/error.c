@@ -201,11 +201,18 @@ static int error_new(lua_State *L) {
   return 1;
 }
 
+int bind_is_failure(lua_State *L, int index) {
+  if (lua_type(L, index) != LUA_TTABLE || !lua_getmetatable(L, index)) return 0;
+  luaL_getmetatable(L, error_class);
+  int same = lua_rawequal(L, -1, -2);
+  lua_pop(L, 2);
+  return same;
+}
+
 /* error.is(value) -> true if it is an error object. */
 static int error_is(lua_State *L) {
   luaL_checkany(L, 1);
-  luaL_getmetatable(L, error_class);
-  lua_pushboolean(L, lua_type(L, 1) == LUA_TTABLE && lua_getmetatable(L, 1) && lua_rawequal(L, -1, -2));
+  lua_pushboolean(L, bind_is_failure(L, 1));
   return 1;
 }
 

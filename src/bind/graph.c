@@ -217,7 +217,8 @@ static void push_parameter(lua_State *L, const bind_graph *graph, const baton_ar
 }
 
 typedef struct build_context {
-  bind_build *build;
+  const baton_program *program;
+  bind_graph *graph; /* once it is made */
   baton_orch *o;
   const baton_args *args;
 } build_context;
@@ -226,8 +227,8 @@ typedef struct build_context {
 static int build_protected(lua_State *L) {
   build_context *context = lua_touserdata(L, 1);
   bind_graph *graph =
-      bind_push_new_graph(L, context->o, context->args, context->build->program, bind_new_graph_number());
-  context->build->graph = graph;
+      bind_push_new_graph(L, context->o, context->args, context->program, bind_new_graph_number());
+  context->graph = graph;
   lua_pushvalue(L, 2);
   lua_pushvalue(L, 3);
   push_vocabulary(L, graph);
@@ -248,16 +249,21 @@ void bind_explain_yield(lua_State *L, const char *who, const char *function) {
   lua_replace(L, -2);
 }
 
+int bind_call_graph(lua_State *L, int function, int handler, const baton_program *program, baton_orch *o,
+                    const baton_args *args) {
+  build_context context = {program, NULL, o, args};
+  lua_pushcfunction(L, build_protected);
+  lua_pushlightuserdata(L, &context);
+  lua_pushvalue(L, function);
+  int status = lua_pcall(L, 2, 0, handler);
+  if (context.graph) context.graph->o = NULL;
+  return status;
+}
+
 static void build_graph(bind_graph_call *call, baton_orch *o, const baton_args *args) {
   bind_build *build = (bind_build *)call;
   lua_State *L = build->L;
-  build_context context = {build, o, args};
-  lua_pushcfunction(L, build_protected);
-  lua_pushlightuserdata(L, &context);
-  lua_pushvalue(L, build->function);
-  int failed = lua_pcall(L, 2, 0, 0);
-  if (build->graph) build->graph->o = NULL;
-  if (!failed) return;
+  if (bind_call_graph(L, build->function, 0, build->program, o, args) == LUA_OK) return;
   bind_explain_yield(L, baton_program_name(build->program), "graph function");
   build->raised = lua_gettop(L);
   baton_orch_fail(o, "%s: the graph function raised an error", baton_program_name(build->program));

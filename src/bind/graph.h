@@ -11,7 +11,6 @@ typedef struct bind_build {
   lua_State *L;
   int function; /* stack index of the graph function; 0: the program has none */
   int raised;   /* stack index of the error that the function raised; 0: none */
-  struct bind_graph *graph;
   const baton_program *program;
 } bind_build;
 
@@ -26,5 +25,10 @@ uint64_t bind_new_graph_number(void);
 /* Lua's own words for a yield across C say nothing to somebody who writes a graph: replaces them, if the error on top of the stack
 ** is those, by "WHO: the FUNCTION must not yield". */
 void bind_explain_yield(lua_State *L, const char *who, const char *function);
+
+/* Calls the graph function at stack index `function` with a `g` over `o`, which is dead afterwards, and the arguments.
+** `handler` is the index of a message handler, 0: none. Returns what lua_pcall does; an error is on top of the stack then. */
+int bind_call_graph(lua_State *L, int function, int handler, const baton_program *program, baton_orch *o,
+                    const baton_args *args);
 
 #endif

@@ -101,6 +101,17 @@ void bind_push_shape(lua_State *L, int ndim, const int64_t *shape) {
   lua_setmetatable(L, -2);
 }
 
+int bind_push_shape_list(lua_State *L, int index) {
+  luaL_checkstack(L, 3, NULL);
+  if (!lua_getmetatable(L, index)) return 0;
+  lua_getfield(L, -1, "__newindex");
+  int is_shape = lua_tocfunction(L, -1) == shape_readonly;
+  lua_pop(L, 1);
+  if (is_shape) lua_getfield(L, -1, "__index");
+  lua_remove(L, is_shape ? -2 : -1);
+  return is_shape;
+}
+
 int bind_check_shape(lua_State *L, int arg, const char *name, int64_t shape[BATON_MAX_DIMS]) {
   if (lua_type(L, arg) == LUA_TNUMBER) {
     shape[0] = bind_check_integer(L, arg, name, 0, INT64_MAX);

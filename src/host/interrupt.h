@@ -41,10 +41,7 @@ void host_interrupt_reading(int reading);
 void host_deadline_begin(double seconds);
 int host_deadline_end(void);
 
-/* Replaces coroutine.resume and coroutine.wrap by functions that do the same and tell which coroutine runs. */
-void host_track_coroutines(lua_State *L);
-
-/* Tells that `L` runs now; returns who did before. */
+/* Tells that `L` runs now; returns who did before (bind/coroutine.h). */
 lua_State *host_set_running(lua_State *L);
 
 #endif

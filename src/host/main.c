@@ -1,5 +1,6 @@
 /* The program `baton`: Lua 5.4 as its own interpreter runs it, with Baton preloaded, and the subcommands. */
 #include "bind/bind.h"
+#include "bind/coroutine.h"
 #include "host/call.h"
 #include "host/command.h"
 #include "host/interrupt.h"
@@ -138,6 +139,8 @@ static int run_interpreter(lua_State *L, const host_line *line) {
   return EXIT_SUCCESS;
 }
 
+static const bind_running running = {host_set_running};
+
 /* Everything that may raise, under one protected call. Argument: the host_line. */
 static int host_main(lua_State *L) {
   host_line *line = lua_touserdata(L, 1);
@@ -148,7 +151,7 @@ static int host_main(lua_State *L) {
     lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV"); /* read by luaL_openlibs */
   }
   luaL_openlibs(L);
-  host_track_coroutines(L);
+  bind_track_coroutines(L, &running);
   host_preload(L);
   bind_preload(L);
   lua_gc(L, LUA_GCGEN, 0, 0);
