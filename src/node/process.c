@@ -359,18 +359,20 @@ static baton_status process_restart(node_endpoint *base, baton_error *err) {
 
 /* --- The end -------------------------------------------------------------------------------------------- */
 
-/* Asks the child to end, and waits. */
+/* What runs ends early. One that does not answer because it has been asked before is on its way. */
 static baton_status end_gently(process_endpoint *endpoint, int64_t deadline, baton_error *err) {
+  const node_watched *watched = &endpoint->watched;
   node_command command = {.bytes = (uint32_t)node_command_bytes(0, 0, 0), .operation = NODE_END};
+  node_mailbox_cancel(&endpoint->base.mailbox, UINT32_MAX);
   baton_status status = node_endpoint_control(&endpoint->base, &command, deadline, NULL, err);
-  if (status == BATON_OK && node_watch_await(&endpoint->watched, deadline)) {
-    const node_watched *watched = &endpoint->watched;
+  int may_end = status == BATON_OK || node_mailbox_is_abandoned(&endpoint->base.mailbox);
+  if (!may_end && status != BATON_TIMEOUT) return status;
+  if (may_end && node_watch_await(&endpoint->watched, deadline)) {
     int good = watched->death == NODE_DEATH_UNKNOWN || (watched->death == NODE_DEATH_EXIT && !watched->value);
     return good ? BATON_OK : explain(endpoint, " at its end", err);
   }
-  if (status != BATON_OK && status != BATON_TIMEOUT) return status;
   return baton_error_set(err, BATON_TIMEOUT, "%s %u: its child (pid %d) did not end in time and was killed",
-                         kind_of(endpoint), endpoint->greeting.worker, (int)endpoint->watched.pid);
+                         kind_of(endpoint), endpoint->greeting.worker, (int)watched->pid);
 }
 
 /* A child that died before has been reported by its cause. */

@@ -87,14 +87,17 @@ static void *serve_lane(void *argument) {
   return NULL;
 }
 
-/* Tasks that run end early when their run is cancelled. */
+/* Tasks that run end early when their run is cancelled; also by a cancellation just before the end. */
 static void *watch_cancellations(void *argument) {
   const server_lane *self = argument;
-  uint32_t seen = 0;
-  while (node_mailbox_await_cancel(self->server->mailbox, seen)) {
-    seen = node_mailbox_cancelled(self->server->mailbox);
-    node_executor_cancel(self->server->executor, seen);
-  }
+  uint32_t seen = 0, now;
+  int waits;
+  do {
+    waits = node_mailbox_await_cancel(self->server->mailbox, seen);
+    now = node_mailbox_cancelled(self->server->mailbox);
+    if (now != seen) node_executor_cancel(self->server->executor, now);
+    seen = now;
+  } while (waits);
   return NULL;
 }
 
