@@ -84,6 +84,12 @@ local function headers()
   return missing(why, "set BATON_INCLUDE to the folder that holds baton/kernel.h")
 end
 
+local function worker_program()
+  local path, why, hint = host.worker_program()
+  if path then return good(path) end
+  return missing(why, "only isolation = \"process\" needs it: " .. hint)
+end
+
 local function cache()
   local folder, home = os.getenv "XDG_CACHE_HOME", os.getenv "HOME"
   if not folder or folder:sub(1, 1) ~= "/" then folder = home and home:sub(1, 1) == "/" and home .. "/.cache" or nil end
@@ -149,8 +155,8 @@ end
 -- In the order of the report. What runs cannot do without is required.
 local checks = {
   { "compiler", compiler, required = true }, { "headers", headers, required = true }, { "run", run, required = true },
-  { "open files", files }, { "memory", memory }, { "compile cache", cache }, { "BLAS", blas },
-  { "line editing", line_editing }, { "busted", busted }, { "luacheck", luacheck },
+  { "worker program", worker_program }, { "open files", files }, { "memory", memory }, { "compile cache", cache },
+  { "BLAS", blas }, { "line editing", line_editing }, { "busted", busted }, { "luacheck", luacheck },
 }
 
 local function examine()

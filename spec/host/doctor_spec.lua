@@ -12,7 +12,7 @@ end
 describe("baton doctor", function()
   it("finds all that runs need, and compiles and runs a kernel", function()
     local checks, works, status = examine()
-    for _, name in ipairs { "compiler", "headers", "run", "compile cache", "busted" } do
+    for _, name in ipairs { "compiler", "headers", "run", "worker program", "compile cache", "busted" } do
       assert.equal("ok", checks[name].state, name .. ": " .. checks[name].found)
     end
     assert.is_true(works)
@@ -35,6 +35,17 @@ describe("baton doctor", function()
     local checks, _, status = examine "BATON_INCLUDE=/nowhere"
     assert.equal("BATON_INCLUDE names /nowhere, which does not hold baton/kernel.h", checks.headers.found)
     assert.equal(3, status)
+  end)
+
+  it("names the worker program that a variable asks for, which threads do not need", function()
+    local checks, works = examine "BATON_WORKER_PROGRAM=/nowhere/baton-worker"
+    local check = checks["worker program"]
+    assert.equal("missing", check.state)
+    assert.equal("the worker program '/nowhere/baton-worker' (BATON_WORKER_PROGRAM) cannot be executed: "
+      .. "No such file or directory", check.found)
+    assert.equal('only isolation = "process" needs it: BATON_WORKER_PROGRAM must name baton-worker of this version of '
+      .. "Baton", check.hint)
+    assert.is_true(works)
   end)
 
   it("names what is missing but not needed", function()

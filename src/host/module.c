@@ -5,6 +5,7 @@
 #include "chip/program/toolchain.h"
 #include "host/interrupt.h"
 #include "host/line.h"
+#include "node/worker_program.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -194,6 +195,20 @@ module_include_folder(lua_State *L) { /* include_folder() -> what holds baton/ke
   return 2;
 }
 
+static int module_worker_program(
+    lua_State *L) { /* worker_program() -> what children execute, or nil, why not and a hint */
+  char path[PATH_MAX];
+  baton_error *err = bind_error(L);
+  if (node_worker_program(NULL, path, err) == BATON_OK) {
+    lua_pushstring(L, path);
+    return 1;
+  }
+  lua_pushnil(L);
+  lua_pushstring(L, err->message);
+  lua_pushstring(L, err->hint);
+  return 3;
+}
+
 static int
 module_limit(lua_State *L) { /* limit("files", "memory" or "processes") -> number, or nil for none */
   static const char *const names[] = {"files", "memory", "processes", NULL};
@@ -225,6 +240,7 @@ static int open_host(lua_State *L) {
                                        {"remove_folder", module_remove_folder},
                                        {"has_library", module_has_library},
                                        {"include_folder", module_include_folder},
+                                       {"worker_program", module_worker_program},
                                        {"limit", module_limit},
                                        {NULL, NULL}};
   luaL_newlib(L, functions);
