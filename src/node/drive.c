@@ -322,7 +322,8 @@ void node_step(baton_node *node) {
     task_engine_advance(run->engine->tasks);
     if (!run->built || run->unfinished) break;
   }
-  if (!node->runs) (void)node_poll(node); /* memory that went back */
+  if (!node->runs || !node->runs->unfinished)
+    (void)node_poll(node); /* memory that went back: no engine asks for it */
   if (node->dirty) node_schedule(node);
 }
 
