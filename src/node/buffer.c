@@ -122,8 +122,8 @@ static baton_status free_live(baton_node *node, baton_node_buffer *buffer, const
     return baton_error_set(err, BATON_WRONG_DEVICE, "free: the buffer of %llu bytes belongs to another node",
                            (number)buffer->nbytes);
   if (buffer->dead == BATON_STALE_HANDLE)
-    return baton_error_set(err, BATON_DOUBLE_FREE, "free: the buffer of %llu bytes was freed%s%s before",
-                           (number)buffer->nbytes, buffer->died[0] ? " at " : "", buffer->died);
+    return baton_error_set(err, BATON_DOUBLE_FREE, "free: the buffer of %llu bytes was freed before%s%s",
+                           (number)buffer->nbytes, buffer->died[0] ? ", at " : "", buffer->died);
   if (buffer->dead) return refuse_dead(buffer, err);
   node_buffer_die(buffer, BATON_STALE_HANDLE, where);
   return BATON_OK;
