@@ -90,6 +90,11 @@ typedef struct baton_worker_options {
   uint32_t nprewarm;
   double wait_device; /* seconds to wait for another process that owns the device; default: do not wait */
   baton_fault fault;
+  baton_isolation
+      isolation; /* with BATON_PROCESS what crashes, hangs or ends its process costs the run that it was for: the
+                                child is replaced, and the worker and its buffers are as before */
+  const char *worker_program; /* what a child executes; NULL: baton-worker beside this library or program */
+  double startup_timeout;     /* seconds for a child to be ready; default 60 */
 } baton_worker_options;
 
 /* Opens a chip: streams and memory are made here, once. The caller owns *out. `unsupported` names the
@@ -114,8 +119,9 @@ const char *baton_worker_platform(const baton_worker *worker);
 
 typedef enum baton_worker_state {
   BATON_WORKER_READY,
-  BATON_WORKER_BUSY,    /* runs are unfinished */
-  BATON_WORKER_IS_LOST, /* a kernel crashed or hung and was left by force: nothing runs until the restart */
+  BATON_WORKER_BUSY, /* runs are unfinished */
+  BATON_WORKER_IS_LOST, /* a kernel crashed or hung and was left by force, or its child could not be replaced: nothing runs
+                           until the restart */
   BATON_WORKER_CLOSED
 } baton_worker_state;
 
@@ -123,8 +129,8 @@ typedef enum baton_worker_state {
 baton_worker_state baton_worker_state_of(baton_worker *worker);
 
 /* Makes a lost worker ready again, after its unfinished runs have ended. Buffers keep their contents,
-** which the kernel that was left may have spoiled. Legal and without effect on a worker that is not lost.
-** Any thread. */
+** which the kernel that was left may have spoiled. Legal and without effect on a worker that is not lost; with process isolation
+** the child is replaced all the same. Any thread. */
 baton_status baton_worker_restart(baton_worker *worker, baton_error *err);
 
 /* Commits the regions of the arena, after everything submitted before. Regions that are large enough stay;

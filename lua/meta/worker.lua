@@ -25,11 +25,13 @@ local baton = {}
 ---@field platform? string "a2a3sim" (default) or "a5sim"; BATON_PLATFORM sets another default
 ---@field device? integer|string device number, from 0; BATON_DEVICE sets another default
 ---@field runtime? string default runtime of its runs; BATON_RUNTIME sets another default
----@field isolation? "thread" kernels run in this process
+---@field isolation? "thread"|"process" where kernels run: in threads of this process (default), or in a child: then a kernel that crashes, hangs or ends its process costs its run only, the child is replaced, and buffers are as before; BATON_ISOLATION sets another default
 ---@field config? baton.config
 ---@field arena? baton.arena committed when the worker opens
 ---@field prewarm? baton.program[] compiled and registered when the worker opens
 ---@field wait_device? number seconds to wait for another process that owns the device (default 0)
+---@field startup_timeout? number seconds for a child to be ready (default 60)
+---@field worker_program? string what a child executes; default: baton-worker beside this program or library
 ---@field fault? baton.fault for tests
 
 ---The regions of device memory that a worker keeps from run to run, each in bytes or as "64MiB".

@@ -26,8 +26,8 @@ describe("baton.worker", function()
   end)
 
   it("refuses what this version cannot do instead of ignoring it", function()
-    assert.equal("worker: isolation 'process' is not in this version, 'thread' is",
-      raises("unsupported", baton.worker, { isolation = "process" }))
+    assert.equal("worker: isolation 'thread' or 'process' expected, got 'fork'",
+      raises("invalid_argument", baton.worker, { isolation = "fork" }))
     assert.equal("level 4: this version opens chips (level 2) and nodes (level 3)",
       raises("unsupported", baton.worker, { level = 4 }))
     assert.equal("config: option 'trace' is not in this version",
@@ -35,7 +35,7 @@ describe("baton.worker", function()
   end)
 
   it("refuses options of nodes", function()
-    for _, name in ipairs { "devices", "subs", "heap", "startup_timeout", "worker_program" } do
+    for _, name in ipairs { "devices", "subs", "heap" } do
       local ok, err = pcall(baton.worker, { [name] = 2 })
       assert.is_false(ok)
       assert.same({ "invalid_argument", ("worker: option '%s' is for nodes (level 3)"):format(name),

@@ -210,13 +210,13 @@ void bind_refuse_options(lua_State *L, const char *const *names, const char *bel
 }
 
 void bind_read_chip_options(lua_State *L, baton_worker_options *options) {
-  static const char *const of_nodes[] = {"devices",         "subs",           "heap",
-                                         "startup_timeout", "worker_program", NULL};
+  static const char *const of_nodes[] = {"devices", "subs", "heap", NULL};
   bind_refuse_options(L, of_nodes, "nodes (level 3)", "open one with level = 3; a chip has one `device`");
   bind_read_common_options(L, options);
   options->level = 2;
-  if (bind_read_isolation(L) != BATON_THREAD)
-    bind_fail(L, BATON_UNSUPPORTED, "worker: isolation 'process' is not in this version, 'thread' is");
+  options->isolation = bind_read_isolation(L);
+  options->worker_program = bind_option_string(L, 1, "worker_program", NULL);
+  options->startup_timeout = bind_option_number(L, 1, "startup_timeout", 0, 1e9, 0);
   options->devices = read_device(L, 1);
   if (bind_option_table(L, 1, "fault")) read_fault(L, lua_gettop(L), &options->fault);
 }

@@ -19,6 +19,12 @@ static chip_sizes sizes_of(const baton_worker *worker, const baton_config *confi
                       .heap = config->ring_heap ? config->ring_heap : default_heap};
 }
 
+/* Of the engine here: of one that executes elsewhere it has the heap only. */
+static chip_sizes sizes_here(const baton_worker *worker, const chip_sizes *asked) {
+  return worker->elsewhere ? (chip_sizes){.lanes = 1, .window = 64, .dep_pool = 64, .heap = asked->heap}
+                           : *asked;
+}
+
 /* --- Runs that share host memory ------------------------------------------------------------------------ */
 
 /* The unfinished runs of all workers whose outputs are still to come. */
@@ -126,25 +132,39 @@ static void give_engine(baton_run *run) {
 }
 
 void chip_launch_release(baton_run *run) {
-  if (run->runtime->finish) run->runtime->finish(run);
+  if (run->runtime->finish && !run->worker->elsewhere) run->runtime->finish(run);
   chip_bindings_unload(&run->bindings);
   give_engine(run);
+}
+
+/* How long the tasks took, how many they were; what runs elsewhere has said so itself. */
+static void measure(baton_run *run, task_counts *counts) {
+  *counts = (task_counts){0};
+  if (run->worker->elsewhere) return;
+  task_engine_counts(run->engine->tasks, counts);
+  run->timing.device = (double)(base_now() - run->launched) / 1e3;
+  run->timing.tasks = counts->tasks;
+  run->timing.timed = chip_executor_times(&run->engine->executor, run->timing.slots);
+}
+
+/* What was begun and is not launched. */
+static void give_up(baton_run *run) {
+  if (run->worker->elsewhere) return;
+  task_engine_cancel(run->engine->tasks);
+  (void)task_engine_finish(run->engine->tasks);
 }
 
 /* On the device, after the last lane: copies back, gives everything back, ends the run. */
 static void finish_run(void *context, baton_status status) {
   baton_run *run = context;
   task_counts counts;
-  task_engine_counts(run->engine->tasks, &counts);
-  int64_t end = base_now();
-  run->timing.device = (double)(end - run->launched) / 1e3;
-  run->timing.tasks = counts.tasks;
-  run->timing.timed = chip_executor_times(&run->engine->executor, run->timing.slots);
+  measure(run, &counts);
   if (status != BATON_OK) {
     atomic_store_explicit(&run->cancelled, 1, memory_order_relaxed);
     atomic_store_explicit(&run->turn, CHIP_TURN_MISSED, memory_order_release);
     base_futex_wake(&run->turn, 1);
-    (void)task_engine_finish(run->engine->tasks); /* never begun: its tasks end unrun */
+    if (!run->worker->elsewhere)
+      (void)task_engine_finish(run->engine->tasks); /* never begun: its tasks end unrun */
   }
   int stays = refuse_cancellation(run);
   settle(run);
@@ -159,6 +179,13 @@ static void finish_run(void *context, baton_status status) {
 }
 
 /* --- The beginning -------------------------------------------------------------------------------------- */
+
+static void execute_elsewhere(void *context, uint32_t lane) {
+  baton_run *run = context;
+  (void)lane;
+  atomic_store_explicit(&run->started, 1, memory_order_relaxed);
+  run->worker->elsewhere->execute(run->worker->place, run);
+}
 
 static void execute_lane(void *context, uint32_t lane) {
   baton_run *run = context;
@@ -178,6 +205,7 @@ baton_status chip_launch_place(baton_run *run, baton_error *err) {
 
 static baton_status prepare(baton_run *run, baton_error *err) {
   chip_inside frame;
+  if (run->worker->elsewhere) return BATON_OK;
   chip_engine_begin(run->engine,
                     &(chip_failures){.context = run, .report = report_failure, .first = first_failure},
                     &run->times);
@@ -207,7 +235,7 @@ static baton_status enlist(baton_worker *worker, baton_run *run, baton_error *er
 
 /* From here on the run ends on the device, unless the launch is refused. */
 static baton_status launch(baton_worker *worker, baton_run *run, baton_error *err) {
-  run->launch = (device_launch){.run = execute_lane,
+  run->launch = (device_launch){.run = worker->elsewhere ? execute_elsewhere : execute_lane,
                                 .done = finish_run,
                                 .context = run,
                                 .lanes = run->lanes ? run->lanes : run->engine->sizes.lanes,
@@ -217,15 +245,13 @@ static baton_status launch(baton_worker *worker, baton_run *run, baton_error *er
   int here = status == BATON_OK && run->launch.here;
   pthread_mutex_unlock(&worker->lock);
   if (here) device_execute(worker->dev, DEVICE_STREAM_CORES, &run->launch);
-  if (status == BATON_OK) return BATON_OK;
-  task_engine_cancel(run->engine->tasks);
-  (void)task_engine_finish(run->engine->tasks);
+  if (status != BATON_OK) give_up(run);
   return status;
 }
 
 static baton_status build(baton_run *run, baton_error *err) {
   chip_inside frame;
-  if (!run->runtime->build) return BATON_OK;
+  if (!run->runtime->build || run->worker->elsewhere) return BATON_OK;
   chip_inside_begin(&frame, run);
   baton_status status = run->runtime->build(run, err);
   chip_inside_end(&frame);
@@ -252,12 +278,15 @@ baton_status chip_launch_open(baton_worker *worker, baton_program *program, cons
   BATON_TRY(chip_runtime_find(config->runtime, program, &runtime, err));
   BATON_TRY(chip_run_create(worker, program, &run, err));
   run->runtime = runtime;
-  run->sizes = sizes_of(worker, config, runtime);
+  run->asked = sizes_of(worker, config, runtime);
+  run->sizes = sizes_here(worker, &run->asked);
   run->times = chip_config_times(config);
   pthread_mutex_lock(&worker->lock);
   chip_registry_upload(&worker->registry, program);
   pthread_mutex_unlock(&worker->lock);
   baton_status status = chip_bindings_open(&run->bindings, worker, program, values, nvalues, err);
+  if (status == BATON_OK && worker->elsewhere)
+    status = worker->elsewhere->accept(worker->place, program, err);
   if (status == BATON_OK)
     *out = run;
   else

@@ -136,6 +136,8 @@ baton_status baton_worker_register(baton_worker *worker, baton_program *program,
   *out = 0;
   BATON_TRY(chip_worker_enter_quick(worker, err));
   baton_status status = baton_program_compile(program, err);
+  if (status == BATON_OK && worker->elsewhere)
+    status = worker->elsewhere->accept(worker->place, program, err);
   if (status == BATON_OK) {
     pthread_mutex_lock(&worker->lock);
     status = chip_registry_add(&worker->registry, program, out, err);

@@ -24,27 +24,41 @@ baton_status chip_worker_lost_error(const baton_worker *worker, baton_error *err
   return BATON_WORKER_LOST;
 }
 
-void chip_worker_lose(baton_run *run, const baton_error *cause) {
-  baton_worker *worker = run->worker;
+/* worker->lock is held, and lost_by says why. */
+static void lose(baton_worker *worker) {
   baton_error failure = {0};
-  pthread_mutex_lock(&worker->lock);
-  if (!worker->lost) say_cause(worker, cause);
   worker->lost = 1;
   (void)chip_worker_lost_error(worker, &failure);
   for (baton_run *other = worker->unfinished; other; other = other->next) {
     chip_run_fail(other, &failure); /* its own is the first */
     chip_run_cancel(other);
   }
-  pthread_mutex_unlock(&worker->lock);
   baton_error_clear(&failure);
+}
+
+void chip_worker_lose(baton_run *run, const baton_error *cause) {
+  baton_worker *worker = run->worker;
+  pthread_mutex_lock(&worker->lock);
+  if (!worker->lost) say_cause(worker, cause);
+  lose(worker);
+  pthread_mutex_unlock(&worker->lock);
+}
+
+void chip_worker_lose_place(baton_worker *worker, const baton_error *why) {
+  pthread_mutex_lock(&worker->lock);
+  snprintf(worker->lost_by, sizeof worker->lost_by, "its child could not be started again (%s)",
+           why->message ? why->message : baton_status_word(why->code));
+  lose(worker);
+  pthread_mutex_unlock(&worker->lock);
 }
 
 baton_status baton_worker_restart(baton_worker *worker, baton_error *err) {
   BATON_TRY(chip_worker_enter(worker, "restart", err));
   chip_worker_await_submitted(worker);
+  baton_status status = worker->elsewhere ? worker->elsewhere->restart(worker->place, err) : BATON_OK;
   pthread_mutex_lock(&worker->lock);
-  worker->lost = 0;
+  if (status == BATON_OK) worker->lost = 0;
   pthread_mutex_unlock(&worker->lock);
   chip_worker_leave(worker);
-  return BATON_OK;
+  return status;
 }

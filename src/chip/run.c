@@ -53,7 +53,10 @@ void chip_run_told(baton_run *run) {
 
 void chip_run_cancel(baton_run *run) {
   atomic_store_explicit(&run->cancelled, 1, memory_order_relaxed);
-  task_engine_cancel(run->engine->tasks);
+  if (run->worker->elsewhere)
+    run->worker->elsewhere->cancel(run->worker->place, run);
+  else
+    task_engine_cancel(run->engine->tasks);
 }
 
 /* Who else has a hold of the run waits for its last end, and looks at `over` only. */

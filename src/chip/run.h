@@ -24,7 +24,8 @@ struct baton_run {
   const struct chip_runtime *runtime;
   chip_bindings bindings;
   chip_engine *engine;
-  chip_sizes sizes; /* of the engine */
+  chip_sizes sizes; /* of the engine … */
+  chip_sizes asked; /* … and of the one elsewhere that executes the run */
   chip_times times;
   int stays; /* rounds: arguments, engine and graph outlive the end; guarded by the lock of the worker */
   struct chip_kept_graph *graph; /* host_build_graph: what the run executes */

@@ -29,6 +29,7 @@ void baton_worker_stats(baton_worker *worker, baton_stats *out) {
   device_stats counted = worker->dev ? device_statistics(worker->dev) : worker->at_end;
   *out = worker->totals;
   out->images_uploaded = worker->registry.image_count;
+  if (worker->place) worker->elsewhere->stats(worker->place, out);
   pthread_mutex_unlock(&worker->lock);
   out->streams_created = counted.streams_created;
   out->streams_destroyed = counted.streams_destroyed;
@@ -54,6 +55,7 @@ static const char *state_of(const baton_run *run) {
 static void add_lanes(chip_text *text, const baton_run *run) {
   char name[CHIP_NAME_SHOWN];
   uint64_t open;
+  if (run->worker->elsewhere) return;
   for (uint32_t i = 0; run->engine && i < run->engine->sizes.lanes; i++)
     if (chip_executor_look(&run->engine->executor, i, name, &open))
       chip_text_add(text, "    lane %u: began %s last, %llu tasks and instances have not ended\n", i, name,
@@ -84,6 +86,7 @@ static void describe(chip_text *text, const baton_worker *worker) {
                 : worker->unfinished ? "busy"
                                      : "ready",
                 worker->inside, (number)worker->run_count);
+  if (worker->place) worker->elsewhere->describe(worker->place, text);
   if (!worker->dev) return;
   device_stats counted = device_statistics(worker->dev);
   chip_text_add(text, "memory: %llu of %llu bytes in %llu allocations\n", (number)counted.committed_bytes,

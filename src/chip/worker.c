@@ -103,6 +103,7 @@ static baton_status open_device(baton_worker *worker, const device_options *opti
 
 baton_status baton_worker_open(const baton_worker_options *options, baton_worker **out, baton_error *err) {
   static const chip_lent_memory none;
+  if (options->isolation == BATON_PROCESS) return chip_open_elsewhere(options, out, err);
   return chip_worker_open(options, &none, out, err);
 }
 
@@ -127,6 +128,11 @@ baton_status chip_worker_open(const baton_worker_options *options, const chip_le
   else
     baton_worker_close(worker);
   return status;
+}
+
+void chip_worker_move(baton_worker *worker, const chip_elsewhere *table, void *context) {
+  worker->elsewhere = table;
+  worker->place = context;
 }
 
 /* --- Holders, and who is inside ------------------------------------------------------------------------- */
@@ -285,6 +291,7 @@ static void refuse_calls(baton_worker *worker) {
   worker->closed = 1;
   for (baton_run *run = worker->unfinished; run; run = run->next) chip_run_cancel(run);
   pthread_mutex_unlock(&worker->lock);
+  if (worker->place) worker->elsewhere->hurry(worker->place);
 }
 
 /* False if a call is still inside after the deadline. */
@@ -309,6 +316,17 @@ static baton_status end_device(baton_worker *worker, baton_error *err) {
   return status != BATON_OK ? status : ending;
 }
 
+/* Nothing uses the place any more; what it has counted stays. */
+static baton_status close_place(baton_worker *worker, baton_error *err) {
+  void *place = worker->place;
+  if (!place) return BATON_OK;
+  pthread_mutex_lock(&worker->lock);
+  worker->place = NULL;
+  worker->elsewhere->stats(place, &worker->totals);
+  pthread_mutex_unlock(&worker->lock);
+  return worker->elsewhere->close(place, err);
+}
+
 /* A device whose streams could not all be destroyed stays for the next call, which tries once more; then it is closed
 ** whatever happens. */
 static baton_status close_device(baton_worker *worker, baton_error *err) {
@@ -324,7 +342,8 @@ static baton_status close_device(baton_worker *worker, baton_error *err) {
   worker->dev = NULL;
   worker->at_end = last;
   pthread_mutex_unlock(&worker->lock);
-  return status != BATON_OK ? status : closing;
+  baton_status leaving = close_place(worker, status == BATON_OK && closing == BATON_OK ? err : NULL);
+  return status != BATON_OK ? status : closing != BATON_OK ? closing : leaving;
 }
 
 /* The cancelled runs end at their next tasks, unless the user of this thread has no time for that. */

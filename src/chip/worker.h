@@ -9,6 +9,7 @@
 #define CHIP_WORKER_H
 
 #include "chip/buffer.h"
+#include "chip/elsewhere.h"
 #include "chip/registry.h"
 #include "chip/rounds.h"
 #include "chip/run.h"
@@ -23,12 +24,15 @@ struct baton_worker {
   char *runtime;                /* config.runtime points here */
   pthread_mutex_t closing_lock; /* one shutdown at a time; guards the next one */
   int ending;                   /* a shutdown has left streams that could not be destroyed */
+  const chip_elsewhere
+      *elsewhere; /* NULL: its kernels run in this process; constant once the worker is open */
   pthread_mutex_t
       rounds_lock;       /* guards the end of rounds, and their list, which changes under the next lock too */
   baton_rounds *rounds;  /* that are not closed, the latest first */
   pthread_mutex_t lock;  /* guards what follows */
   pthread_cond_t left;   /* `inside` became 0 */
   device *dev;           /* NULL: closed */
+  void *place;           /* the context of `elsewhere`; NULL: closed */
   int closed;            /* or being closed: nothing enters */
   int lost;              /* a kernel was left by force: nothing is launched until the restart */
   char lost_by[192];     /* what happened then */

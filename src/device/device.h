@@ -125,6 +125,9 @@ const char *device_call_name(device_call call);
 ** options; out->size is what it became. The caller owns it. */
 BATON_MUST_CHECK baton_status device_memory_alloc(uint64_t memory, base_extent *out, baton_error *err);
 
+/* Simulators: the bytes that 0 asks for; device_memory_alloc gives less if the limits of the process say so. */
+uint64_t device_memory_default(void);
+
 /* Opens a device with its memory and its streams. On success the caller owns *out; on failure *out is NULL.
 ** `unsupported` names the platforms that there are. A device belongs to one process, which may open it more than
 ** once; in another one that is `device_busy`, and names the owner. */

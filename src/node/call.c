@@ -258,6 +258,16 @@ static baton_config config_of(const node_config *from) {
                         .element_timeout = from->element_timeout};
 }
 
+static baton_status report(const node_executor *executor, node_executor_lane *lane,
+                           const baton_timing *timing, baton_error *err) {
+  node_report made = {.timing = *timing};
+  char *data;
+  baton_worker_stats(executor->chip, &made.stats);
+  BATON_TRY(node_reply_room(lane, sizeof made, &data, err));
+  memcpy(data, &made, sizeof made);
+  return BATON_OK;
+}
+
 /* A cancellation finds the run among those of the chip, from its launch on; one that came before is found here. */
 static baton_status run_bound(node_executor *executor, node_executor_lane *lane, const node_command *command,
                               baton_program *program, baton_error *err) {
@@ -270,7 +280,7 @@ static baton_status run_bound(node_executor *executor, node_executor_lane *lane,
   if (is_cancelled(executor, command->run)) (void)baton_run_cancel(run);
   baton_status status = chip_launch_finish(run, deadline, &timing, err);
   lane->reply->device_us = (float)timing.device;
-  return status;
+  return status == BATON_OK && command->flags & NODE_REPORT ? report(executor, lane, &timing, err) : status;
 }
 
 static baton_status run_program(node_executor *executor, node_executor_lane *lane,

@@ -62,7 +62,7 @@ static const char *wrong_operands(const node_command *command) {
 static const char *wrong_header(const node_command *command, uint64_t bytes) {
   if (command->bytes != bytes || bytes > NODE_DATA_MOST) return "bytes";
   if (command->operation < 1 || command->operation >= NODE_OPERATION_COUNT) return "operation";
-  if (command->flags & ~NODE_CONFIG) return "flags";
+  if (command->flags & ~(NODE_CONFIG | NODE_REPORT)) return "flags";
   if (command->nvalues > NODE_VALUES_MOST) return "nvalues";
   return node_command_bytes(command->flags & NODE_CONFIG, command->nvalues, command->ndata) == bytes
              ? NULL

@@ -62,8 +62,16 @@ typedef struct node_config {
 enum {
   NODE_VALUES_MOST = 1024,   /* of one command */
   NODE_DATA_MOST = 16 << 20, /* bytes of one command or reply, its data included */
-  NODE_CONFIG = 1            /* flag: `config` is meant and stands behind the header */
+  NODE_CONFIG = 1,           /* flag: `config` is meant and stands behind the header */
+  NODE_REPORT =
+      2 /* flag of NODE_CALL_PROGRAM: the data of the reply is a node_report if the status is BATON_OK */
 };
+
+/* What became of a call of a device program. */
+typedef struct node_report {
+  baton_timing timing;
+  baton_stats stats; /* of the chip, since its worker was started */
+} node_report;
 
 typedef struct node_command {
   uint32_t bytes; /* of the whole block, a multiple of 8 */

@@ -8,6 +8,7 @@
 #ifndef NODE_ENDPOINT_H
 #define NODE_ENDPOINT_H
 
+#include "base/segment.h"
 #include "node/executor.h"
 #include "node/mailbox.h"
 #include <pthread.h>
@@ -19,9 +20,12 @@ typedef struct node_endpoint_options {
       *chip; /* NULL: a sub worker. `threads`, config, arena, … as for a chip of level 2 */
   const node_script_calls *scripts; /* thread isolation; a child has its own */
   const char *worker_program;       /* children; NULL: found beside the library or program */
-  uint32_t worker;                  /* id within its kind */
-  node_doorbell *bell;              /* in a base_extent, so that children find it */
-  int64_t startup_deadline;         /* base_now's clock */
+  const base_extent *
+      device_memory; /* children: of the chip; the caller's, who has claimed the device and keeps it until the
+                                       endpoint is closed. NULL: its own, and it claims */
+  uint32_t worker;   /* id within its kind */
+  node_doorbell *bell;      /* in a base_extent, so that children find it */
+  int64_t startup_deadline; /* base_now's clock */
 } node_endpoint_options;
 
 typedef struct node_endpoint_calls {

@@ -21,13 +21,13 @@
 
 static const double kill_seconds = 10; /* from a SIGKILL until the system has cleared up */
 
-/* The claim on the device and its memory are ours: they outlive the child, and other processes are told of this one. */
+/* The claim on the device and its memory are this process's: they outlive the child, and others are told of this one. */
 typedef struct process_endpoint {
   node_endpoint base;
   node_greeting greeting;
   char program[PATH_MAX];
-  device_claim *claim;
-  base_extent device_memory;
+  device_claim *claim;       /* NULL: lent … */
+  base_extent device_memory; /* … as is this */
   node_doorbell *bell;
   node_connection connection;
   node_watched watched;
@@ -183,17 +183,21 @@ static baton_status end_child(process_endpoint *endpoint, baton_error *err) {
 
 /* --- Opening -------------------------------------------------------------------------------------------- */
 
-/* A chip: its device is claimed here, and its memory is ours. */
-static baton_status open_device(process_endpoint *endpoint, const baton_worker_options *chip,
-                                baton_error *err) {
-  device_options options;
+/* The device of a chip and its memory, unless somebody else lends them. */
+static baton_status take_device(process_endpoint *endpoint, const device_options *options, baton_error *err) {
   const device_platform *platform;
+  BATON_TRY(device_platform_find(options->platform, &platform, err));
+  BATON_TRY(device_claim_take(platform->name, options->id, options->wait_seconds, &endpoint->claim, err));
+  return device_memory_alloc(options->memory, &endpoint->device_memory, err);
+}
+
+static baton_status open_device(process_endpoint *endpoint, const baton_worker_options *chip,
+                                const base_extent *lent, baton_error *err) {
+  device_options options;
   BATON_TRY(chip_worker_device(chip, &options, err));
-  BATON_TRY(device_platform_find(options.platform, &platform, err));
   BATON_TRY(node_greeting_set_chip(&endpoint->greeting, chip, options.id, err));
-  BATON_TRY(device_claim_take(platform->name, options.id, options.wait_seconds, &endpoint->claim, err));
-  BATON_TRY(device_memory_alloc(options.memory, &endpoint->device_memory, err));
-  const base_extent *memory = &endpoint->device_memory;
+  if (!lent) BATON_TRY(take_device(endpoint, &options, err));
+  const base_extent *memory = lent ? lent : &endpoint->device_memory;
   endpoint->greeting.device_memory = (node_place){memory->segment, memory->offset, memory->size};
   return BATON_OK;
 }
@@ -209,7 +213,7 @@ static baton_status open_parts(process_endpoint *endpoint, const node_endpoint_o
   endpoint->base.kept = node_kept_open();
   if (!endpoint->base.kept) return base_out_of_memory(err, "the list of buffers");
   BATON_TRY(node_worker_program(options->worker_program, endpoint->program, err));
-  return options->chip ? open_device(endpoint, options->chip, err) : BATON_OK;
+  return options->chip ? open_device(endpoint, options->chip, options->device_memory, err) : BATON_OK;
 }
 
 static void destroy(process_endpoint *endpoint) {

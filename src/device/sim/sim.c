@@ -17,7 +17,7 @@ typedef unsigned long long number; /* as printf takes it */
 static pthread_mutex_t left_lock = PTHREAD_MUTEX_INITIALIZER;
 static sim_device *left_in_place;
 
-static uint64_t default_memory(void) {
+uint64_t device_memory_default(void) {
   uint64_t memory = (uint64_t)4 << 30;
   struct sysinfo info;
   if (sysinfo(&info) != 0) return memory;
@@ -35,7 +35,7 @@ static void sim_free_all(sim_device *sim) {
 
 /* The memory that was asked for, or else as much as the limits of this process allow. */
 baton_status device_memory_alloc(uint64_t asked, base_extent *out, baton_error *err) {
-  uint64_t memory = asked ? asked : default_memory();
+  uint64_t memory = asked ? asked : device_memory_default();
   memory = (memory + UNIT - 1) & ~(uint64_t)(UNIT - 1);
   baton_status status = base_extent_alloc(memory, 4096, out, err);
   while (status != BATON_OK && !asked && memory > LEAST_DEFAULT) {
