@@ -96,7 +96,7 @@ static void commands_name_the_wrong_field_of_the_header(void **state) {
   assert_refused("bytes", command_of(b)->bytes = NODE_DATA_MOST + 8);
   assert_refused("operation", command_of(b)->operation = 0);
   assert_refused("operation", command_of(b)->operation = NODE_OPERATION_COUNT);
-  assert_refused("flags", command_of(b)->flags |= 2);
+  assert_refused("flags", command_of(b)->flags |= 4);
   assert_refused("ndata", command_of(b)->flags = 0);
   assert_refused("ndata", command_of(b)->ndata += 8);
   assert_refused("ndata", command_of(b)->ndata = UINT32_MAX);
