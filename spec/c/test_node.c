@@ -18,41 +18,31 @@ static baton_error err;
     assert_int_equal(status_, BATON_OK);                                           \
   } while (0)
 
-static void add_kernel(const baton_args *args) {
-  const float *a = baton_in(args, 0, float), *b = baton_in(args, 1, float);
-  float *c = baton_out(args, 2, float);
-  for (int64_t i = 0, n = baton_numel(args, 2); i < n; i++) c[i] = a[i] + b[i];
-}
+static baton_program *add, *twice, *nothings, *counter, *failing, *dying, *endless;
 
-static void add_graph(baton_orch *o, const baton_args *args) {
-  baton_aiv(o, baton_kernel(o, "add"),
-            BATON_ARGS(baton_input(baton_param(o, args, 0)), baton_input(baton_param(o, args, 1)),
-                       baton_output(baton_param(o, args, 2))),
-            NULL);
-}
-
-static void scale(const baton_args *args) {
-  const float *a = baton_in(args, 0, float);
-  float *b = baton_out(args, 1, float);
-  for (int64_t i = 0, n = baton_numel(args, 1); i < n; i++) b[i] = 2 * a[i];
-}
-
-static void nothing(const baton_args *args) { (void)args; }
-
-static void count_up(const baton_args *args) { baton_io(args, 0, int64_t)[0]++; }
-
-static void raise_failure(const baton_args *args) { baton_kernel_fail(args, "no luck"); }
-
-static baton_program *add, *twice, *nothings, *counter, *failing;
-
-static baton_program *host_function(const char *name, baton_kernel_function function,
-                                    const baton_parameter *params, uint32_t count) {
+/* A C function of the host; `body` is what it does with `args`. */
+static baton_program *host_function(const char *name, const char *body, const baton_parameter *params,
+                                    uint32_t count) {
+  char code[1024];
   baton_program *program;
-  baton_kernel_options host = {.name = name, .function = function};
+  snprintf(code, sizeof code, "#include <baton/kernel.h>\n%s\nBATON_KERNEL(f) { (void)args; %s }",
+           strstr(body, "raise") ? "extern int raise(int);" : "", body);
+  baton_kernel_options host = {.name = "f", .code = code};
   baton_program_options options = {.name = name, .params = params, .nparams = count, .host = &host};
   assert_ok(baton_program_create(&options, &program, &err));
   return program;
 }
+
+static const char add_code[] =
+    "#include <baton/kernel.h>\n"
+    "BATON_KERNEL(add) { const float *a = baton_in(args, 0, float), *b = baton_in(args, 1, float);"
+    " float *c = baton_out(args, 2, float);"
+    " for (int64_t i = 0, n = baton_numel(args, 2); i < n; i++) c[i] = a[i] + b[i]; }";
+static const char add_graph[] =
+    "#include <baton/orchestration.h>\n"
+    "BATON_ORCHESTRATION(add) { baton_aiv(o, baton_kernel(o, \"add\"), BATON_ARGS(baton_input(baton_param(o, "
+    "args, 0)),"
+    " baton_input(baton_param(o, args, 1)), baton_output(baton_param(o, args, 2))), NULL); }";
 
 static int make_programs(void **state) {
   (void)state;
@@ -62,18 +52,23 @@ static int make_programs(void **state) {
   static const baton_parameter scale_params[] = {{.name = "a", .direction = BATON_IN},
                                                  {.name = "b", .direction = BATON_OUT}};
   static const baton_parameter count_params[] = {{.name = "n", .direction = BATON_IN_OUT}};
-  baton_kernel_options kernel = {.name = "add", .core = BATON_AIV, .function = add_kernel};
+  baton_kernel_options kernel = {.name = "add", .core = BATON_AIV, .code = add_code};
   assert_ok(baton_program_create(&(baton_program_options){.name = "add",
                                                           .params = add_params,
                                                           .nparams = 3,
                                                           .kernels = &kernel,
                                                           .nkernels = 1,
-                                                          .orchestrate = add_graph},
+                                                          .orchestration_code = add_graph},
                                  &add, &err));
-  twice = host_function("twice", scale, scale_params, 2);
-  nothings = host_function("nothing", nothing, NULL, 0);
-  counter = host_function("counter", count_up, count_params, 1);
-  failing = host_function("failing", raise_failure, count_params, 1);
+  twice = host_function("twice",
+                        "const float *a = baton_in(args, 0, float); float *b = baton_out(args, 1, float);"
+                        "for (int64_t i = 0, n = baton_numel(args, 1); i < n; i++) b[i] = 2 * a[i];",
+                        scale_params, 2);
+  nothings = host_function("nothing", "", NULL, 0);
+  counter = host_function("counter", "baton_io(args, 0, int64_t)[0]++;", count_params, 1);
+  failing = host_function("failing", "baton_kernel_fail(args, \"no luck\");", count_params, 1);
+  dying = host_function("dying", "raise(9);", count_params, 1);
+  endless = host_function("endless", "for (volatile int i = 0; ; ) (void)i;", NULL, 0);
   return 0;
 }
 
@@ -84,15 +79,32 @@ static int drop_programs(void **state) {
   baton_program_close(nothings);
   baton_program_close(counter);
   baton_program_close(failing);
+  baton_program_close(dying);
+  baton_program_close(endless);
   baton_error_clear(&err);
+  return 0;
+}
+
+static baton_isolation isolation;
+
+static int use_threads(void **state) {
+  (void)state;
+  isolation = BATON_THREAD;
+  return 0;
+}
+
+static int use_processes(void **state) {
+  (void)state;
+  isolation = BATON_PROCESS;
   return 0;
 }
 
 static baton_node *open_node(uint32_t chips, uint32_t subs) {
   static const baton_node_chip devices[] = {{.device = 0}, {.device = 1}, {.device = 2}};
   baton_node *node;
-  assert_ok(
-      baton_node_open(&(baton_node_options){.chips = devices, .nchips = chips, .subs = subs}, &node, &err));
+  assert_ok(baton_node_open(
+      &(baton_node_options){.chips = devices, .nchips = chips, .subs = subs, .isolation = isolation}, &node,
+      &err));
   return node;
 }
 
@@ -258,14 +270,78 @@ static void test_groups_and_singles_all_end(void **state) {
   baton_node_close(node);
 }
 
+static baton_status mixed_singles(baton_node_orch *o, void *context, baton_error *failure) {
+  (void)context;
+  for (int i = 0; i < 100; i++)
+    BATON_TRY(baton_node_submit_next_level(o, nothings, NULL, 0, NULL, NULL, failure));
+  return BATON_OK;
+}
+
+/* --- Deaths --------------------------------------------------------------------------------------------- */
+
+static baton_status kill_and_count(baton_node_orch *o, void *context, baton_error *failure) {
+  baton_node_value value = {.tensor = context};
+  baton_node_task_options first = {.worker = 0}, other = {.worker = 1};
+  BATON_TRY(baton_node_submit_next_level(o, dying, &value, 1, &first, NULL, failure));
+  BATON_TRY(baton_node_submit_next_level(o, counter, &value, 1, &first, NULL, failure)); /* depends on it */
+  BATON_TRY(baton_node_submit_next_level(o, nothings, NULL, 0, &first, NULL, failure));
+  return baton_node_submit_next_level(o, nothings, NULL, 0, &other, NULL, failure);
+}
+
+static void test_dead_child_is_replaced(void **state) {
+  (void)state;
+  if (isolation == BATON_THREAD) skip();
+  baton_node *node = open_node(2, 0);
+  baton_tensor *n;
+  baton_node_buffer *kept;
+  int64_t out = 0;
+  assert_ok(baton_tensor_zeros(BATON_I64, 1, (int64_t[]){1}, &n, &err));
+  assert_ok(baton_node_malloc(node, 0, 8, &kept, &err));
+  ((int64_t *)baton_tensor_view(n)->data)[0] = 41;
+  assert_ok(baton_node_copy_to(node, kept, n, NULL, &err));
+  for (int i = 0; i < 20; i++) {
+    assert_int_equal(baton_node_run_function(node, kill_and_count, n, NULL, NULL, &err), BATON_WORKER_LOST);
+    assert_true(err.known & BATON_KNOWN_SIGNAL && err.signal == 9);
+    assert_true(err.known & BATON_KNOWN_WORKER && err.worker == 0);
+    assert_ok(baton_node_copy_from(node, n, kept, NULL, &err));
+    memcpy(&out, baton_tensor_view(n)->data, sizeof out);
+    assert_int_equal(out, 41 + i);
+    assert_ok(baton_node_run_function(node, chain, n, NULL, NULL, &err));
+    ((int64_t *)baton_tensor_view(n)->data)[0] = 42 + i;
+    assert_ok(baton_node_copy_to(node, kept, n, NULL, &err));
+  }
+  baton_node_buffer_close(kept);
+  baton_tensor_close(n);
+  baton_node_close(node);
+}
+
+static baton_status submit_endless(baton_node_orch *o, void *context, baton_error *failure) {
+  (void)context;
+  return baton_node_submit_next_level(o, endless, NULL, 0, NULL, NULL, failure);
+}
+
+static void test_endless_function_is_left_by_force(void **state) {
+  (void)state;
+  if (isolation == BATON_THREAD) skip();
+  baton_node *node = open_node(1, 0);
+  baton_config config = {.timeout = 0.1};
+  for (int i = 0; i < 3; i++) {
+    assert_int_equal(baton_node_run_function(node, submit_endless, NULL, &config, NULL, &err),
+                     BATON_OP_TIMEOUT);
+    assert_ok(baton_node_run_function(node, mixed_singles, NULL, NULL, NULL, &err));
+  }
+  baton_node_close(node);
+}
+
+#define BOTH(test) \
+  cmocka_unit_test_setup(test, use_threads), { #test " (process)", test, use_processes, NULL, NULL }
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_runs_tasks_in_order),
-      cmocka_unit_test(test_reads_back_inside_the_function),
-      cmocka_unit_test(test_chain_longer_than_the_window),
-      cmocka_unit_test(test_failure_poisons_the_chain),
-      cmocka_unit_test(test_several_runs_in_flight),
-      cmocka_unit_test(test_groups_and_singles_all_end),
+      BOTH(test_runs_tasks_in_order),          BOTH(test_reads_back_inside_the_function),
+      BOTH(test_chain_longer_than_the_window), BOTH(test_failure_poisons_the_chain),
+      BOTH(test_several_runs_in_flight),       BOTH(test_groups_and_singles_all_end),
+      BOTH(test_dead_child_is_replaced),       BOTH(test_endless_function_is_left_by_force),
   };
   return cmocka_run_group_tests(tests, make_programs, drop_programs);
 }

@@ -238,7 +238,8 @@ static baton_status read_config(node_draft *draft, baton_error *err) {
   const baton_config *own = draft->options->config;
   baton_config base = draft->o->run->config;
   base.deadline = 0;
-  draft->has_config = draft->operation == NODE_CALL_PROGRAM && (own || !is_default(&base));
+  int calls = draft->operation == NODE_CALL_PROGRAM || draft->operation == NODE_CALL_SCRIPT;
+  draft->has_config = calls && (own || !is_default(&base));
   if (!draft->has_config) return BATON_OK;
   base = chip_config_merge(&base, own);
   BATON_TRY(chip_config_check(&base, err));
@@ -385,6 +386,15 @@ static baton_status begin_uses(const node_draft *draft, node_task *task, baton_e
   return BATON_OK;
 }
 
+static const char *operation_name(node_operation operation) {
+  switch (operation) {
+  case NODE_CALL_SCRIPT: return "sub function";
+  case NODE_COPY_TO: return "copy_to";
+  case NODE_COPY_FROM: return "copy_from";
+  default: return "malloc";
+  }
+}
+
 baton_status node_draft_fill(const node_draft *draft, node_task *task, baton_error *err) {
   char *at = (char *)task + sizeof *task + draft->nparts * sizeof(node_member);
   baton_status status = BATON_OK;
@@ -392,6 +402,9 @@ baton_status node_draft_fill(const node_draft *draft, node_task *task, baton_err
                       .kind = draft->kind,
                       .lane = draft->lane,
                       .priority = draft->options->priority,
+                      .who = draft->callable ? baton_program_name(draft->callable->program)
+                                             : operation_name(draft->operation),
+                      .is_host = draft->callable && draft->callable->is_host,
                       .unanswered = draft->nparts,
                       .uses = (node_use *)(void *)at};
   at += draft->nvalues * sizeof(node_use);

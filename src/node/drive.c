@@ -153,7 +153,10 @@ static void take_reply(node_worker *worker, node_lane lane, const node_reply *re
     return;
   }
   forget_sent(sent);
-  if (lane == NODE_TASKS) note_cost(worker, reply);
+  if (lane == NODE_TASKS) {
+    note_cost(worker, reply);
+    node_limit_begin(worker);
+  }
   end_member(worker, member, reply);
   if (reply->lost) node_worker_lost(worker, NULL);
 }
@@ -267,6 +270,8 @@ static int work_in_sight(const baton_node *node) {
 /* Sleeps on the bell without the lock, unless there is something to do. */
 static void sleep_on_bell(baton_node *node, int64_t deadline) {
   node_ring_workers(node);
+  int64_t limit = node_limit_next(node);
+  if (limit < deadline) deadline = limit;
   uint32_t announced = node_doorbell_announce(node->bell);
   if (work_in_sight(node)) {
     node_doorbell_withdraw(node->bell);
@@ -275,6 +280,7 @@ static void sleep_on_bell(baton_node *node, int64_t deadline) {
   node_unlock(node);
   (void)node_doorbell_sleep(node->bell, announced, base_interrupt_slice(deadline));
   node_lock(node);
+  node_limit_check(node);
 }
 
 /* The user of this thread wants no more of what it waits for. With the lock held. True: not even of the wait. */

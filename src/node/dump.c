@@ -8,30 +8,14 @@ enum { SHOWN = 8 }; /* tasks of one queue */
 static const char *const kinds[NODE_KINDS] = {"worker", "sub worker"};
 static const char *const lanes[NODE_CONTROL] = {"task", "transfer"};
 
-static const char *operation_name(const node_command *command) {
-  switch (command->operation) {
-  case NODE_CALL_PROGRAM: return "program";
-  case NODE_CALL_SCRIPT: return "sub function";
-  case NODE_COPY_TO: return "copy_to";
-  case NODE_COPY_FROM: return "copy_from";
-  case NODE_MALLOC: return "malloc";
-  default: return "command";
-  }
+const char *node_member_name(const node_member *member) {
+  return member->task->name ? member->task->name : member->task->who;
 }
 
-static const char *name_of(const baton_node *node, const node_member *member) {
-  uint32_t callable = member->command->callable;
-  if (member->task->name) return member->task->name;
-  if (callable && callable <= node->callables.count)
-    return baton_program_name(node->callables.items[callable - 1]->program);
-  return operation_name(member->command);
-}
-
-static void add_members(chip_text *text, const baton_node *node, const node_member *member, uint32_t count,
-                        const char *what) {
+static void add_members(chip_text *text, const node_member *member, uint32_t count, const char *what) {
   uint32_t shown = 0;
   for (; member && shown < SHOWN; member = member->next, shown++)
-    chip_text_add(text, "    %s %s of run %u%s\n", what, name_of(node, member), member->task->run->number,
+    chip_text_add(text, "    %s %s of run %u%s\n", what, node_member_name(member), member->task->run->number,
                   member->task->count > 1 ? ", member of a group" : "");
   if (count > shown) chip_text_add(text, "    … and %u more\n", count - shown);
 }
@@ -42,24 +26,24 @@ static const char *state_word(const node_worker *worker) {
   return worker->state == BATON_WORKER_IS_LOST ? "lost" : worker->sent[NODE_TASKS].count ? "busy" : "ready";
 }
 
-static void add_worker(chip_text *text, const baton_node *node, const node_worker *worker) {
+static void add_worker(chip_text *text, const node_worker *worker) {
   chip_text_add(text, "  %s %u: %s", kinds[worker->kind], worker->id, state_word(worker));
   if (worker->platform) chip_text_add(text, ", %s device %u", worker->platform, worker->chip.device);
   if (worker->endpoint && worker->endpoint->pid) chip_text_add(text, ", pid %d", worker->endpoint->pid);
   chip_text_add(text, ", %llu tasks done\n", (unsigned long long)worker->tasks);
   for (int lane = 0; lane < NODE_CONTROL; lane++) {
-    add_members(text, node, worker->sent[lane].first, worker->sent[lane].count, "has been sent");
+    add_members(text, worker->sent[lane].first, worker->sent[lane].count, "has been sent");
     if (worker->waiting[lane].count)
       chip_text_add(text, "    %u %ss wait for it:\n", worker->waiting[lane].count, lanes[lane]);
-    add_members(text, node, worker->waiting[lane].first, worker->waiting[lane].count, "waiting:");
+    add_members(text, worker->waiting[lane].first, worker->waiting[lane].count, "waiting:");
   }
   if (worker->reserved)
-    chip_text_add(text, "    reserved for group %s of run %u\n", name_of(node, &worker->reserved->members[0]),
-                  worker->reserved->run->number);
+    chip_text_add(text, "    reserved for group %s of run %u\n",
+                  node_member_name(&worker->reserved->members[0]), worker->reserved->run->number);
 }
 
-static void add_group(chip_text *text, const baton_node *node, const node_task *group) {
-  chip_text_add(text, "  group %s of run %u waits for %s", name_of(node, &group->members[0]),
+static void add_group(chip_text *text, const node_task *group) {
+  chip_text_add(text, "  group %s of run %u waits for %s", node_member_name(&group->members[0]),
                 group->run->number, kinds[group->kind]);
   for (uint32_t i = 0; i < group->count; i++)
     if (group->members[i].place >= 0)
@@ -81,11 +65,10 @@ static void add_all(chip_text *text, const baton_node *node) {
                 node->counts[NODE_SUBS], node->closed ? ", closed" : "");
   for (const baton_node_run *run = node->runs; run; run = run->next) add_run(text, run);
   for (int kind = 0; kind < NODE_KINDS; kind++) {
-    for (uint32_t i = 0; i < node->counts[kind]; i++) add_worker(text, node, node->workers[kind][i]);
-    for (const node_task *group = node->groups[kind]; group; group = group->next)
-      add_group(text, node, group);
+    for (uint32_t i = 0; i < node->counts[kind]; i++) add_worker(text, node->workers[kind][i]);
+    for (const node_task *group = node->groups[kind]; group; group = group->next) add_group(text, group);
     if (node->waiting[kind].count) chip_text_add(text, "  for any %s:\n", kinds[kind]);
-    add_members(text, node, node->waiting[kind].first, node->waiting[kind].count, "waiting:");
+    add_members(text, node->waiting[kind].first, node->waiting[kind].count, "waiting:");
   }
   for (const baton_node_buffer *buffer = node->buffers; buffer; buffer = buffer->older)
     chip_text_add(text, "  buffer %llu: %llu bytes on worker %u, %u tasks use it\n",

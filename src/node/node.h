@@ -56,7 +56,9 @@ struct node_task {
   uint32_t count;      /* of members */
   uint32_t unanswered; /* of them */
   int failed, posted;
-  uint64_t order; /* in which it became ready */
+  uint64_t order;  /* in which it became ready */
+  const char *who; /* lives as long as the node */
+  int is_host;     /* a function of the host */
   const char *name;
   node_use *uses;
   uint32_t nuses;
@@ -89,6 +91,7 @@ struct node_worker {
   int has_restarter;
   node_queue waiting[NODE_CONTROL]; /* for this worker alone, by lane */
   node_sent sent[NODE_CONTROL];
+  int64_t expires;           /* base_now, for what it has been sent first; INT64_MAX: no limit */
   uint32_t unrung;           /* a bit for each lane that has been sent something without a ring of its bell */
   const node_task *reserved; /* a group waits for it */
   uint32_t cost;             /* ns a task takes, lately; 0: unknown */
@@ -279,6 +282,16 @@ void *node_attendant(void *node);
 task_hooks node_engine_hooks(node_engine *engine);
 /* Wakes a driver that sleeps. Any thread. */
 void node_wake(baton_node *node);
+
+/* --- limit.c: with the lock held ------------------------------------------------------------------------- */
+
+/* Another task is the first that the worker has not answered, or its run was cancelled. */
+void node_limit_begin(node_worker *worker);
+/* The moment when node_limit_check would find something; INT64_MAX: none. */
+int64_t node_limit_next(const baton_node *node);
+void node_limit_check(baton_node *node);
+/* How messages call a task. */
+const char *node_member_name(const node_member *member);
 
 /* --- worker.c: with the lock held unless it says otherwise ----------------------------------------------- */
 

@@ -282,9 +282,12 @@ int node_run_cancel(baton_node_run *run) {
   atomic_store_explicit(&run->cancelled, 1, memory_order_seq_cst);
   task_engine_cancel(run->engine->tasks);
   for (int kind = 0; run->active && kind < NODE_KINDS; kind++)
-    for (uint32_t i = 0; i < node->counts[kind]; i++)
-      if (node->workers[kind][i]->endpoint && !node->workers[kind][i]->restarting)
-        node_mailbox_cancel(&node->workers[kind][i]->endpoint->mailbox, run->number);
+    for (uint32_t i = 0; i < node->counts[kind]; i++) {
+      node_worker *worker = node->workers[kind][i];
+      if (!worker->endpoint || worker->restarting) continue;
+      node_mailbox_cancel(&worker->endpoint->mailbox, run->number);
+      node_limit_begin(worker);
+    }
   return 1;
 }
 

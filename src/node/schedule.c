@@ -126,7 +126,7 @@ static int send(node_worker *worker, node_member *member) {
   member->next = NULL;
   *(sent->last ? &sent->last->next : &sent->first) = member;
   sent->last = member;
-  sent->count++;
+  if (sent->count++ == 0 && lane == NODE_TASKS) node_limit_begin(worker);
   note_homes(worker, member);
   return 1;
 }

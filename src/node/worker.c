@@ -40,6 +40,7 @@ baton_status node_worker_open(baton_node *node, node_kind kind, const baton_node
   worker->kind = kind;
   worker->id = node->counts[kind];
   worker->state = BATON_WORKER_IS_LOST;
+  worker->expires = INT64_MAX;
   if (chip) {
     worker->chip = *chip;
     worker->platform = node_platform_name(chip->platform);
@@ -66,6 +67,7 @@ static void fail_sent(node_worker *worker, const baton_error *failure) {
     }
   }
   worker->freeing_sent = 0;
+  worker->expires = INT64_MAX;
 }
 
 /* Thread: the worker is dead to the drivers until this ends. */
