@@ -1,12 +1,8 @@
 local baton = require "baton"
 local glue = require "baton.busted"
-local programs = require "spec.support.programs"
+local programs = require "spec.support.node"
 local tensor = require "baton.tensor"
 local raises = glue.raises
-
-local function sum_program()
-  return programs.vector { name = "sum", signature = programs.abc, graph = function(g, a, b, c) g.aiv("add", a, b, c) end }
-end
 
 local function open(options)
   options = options or {}
@@ -37,7 +33,7 @@ describe("a node", function()
   end)
 
   it("closes its runs, buffers and handles", function()
-    local node, sum = open(), sum_program()
+    local node, sum = open(), programs.sum()
     local buffer, handle = node:malloc(1, 64), node:register(sum)
     local run = node:submit(function(orch) orch.submit_next_level(handle, arguments()) end)
     run:wait()
@@ -59,7 +55,7 @@ describe("a node", function()
   end)
 
   it("cancels unfinished runs when it closes", function()
-    local node, sum = open(), sum_program()
+    local node, sum = open(), programs.sum()
     local runs = {}
     for i = 1, 4 do
       runs[i] = node:submit(function(orch)
@@ -76,7 +72,7 @@ describe("a node", function()
   end)
 
   it("has runs with the words of level 2", function()
-    local node <close>, sum, list = open(), sum_program(), arguments()
+    local node <close>, sum, list = open(), programs.sum(), arguments()
     local run = node:submit(function(orch) orch.submit_next_level(sum, list) end, list)
     assert.is_true(run:wait(60))
     assert.is_true(run:done())
@@ -93,8 +89,7 @@ describe("a node", function()
 
   it("keeps the failure of a task", function()
     local node <close> = open()
-    local program = programs.vector { name = "halting", signature = { { "x", "inout", "f32" } },
-      graph = function(g, x) g.aiv("stop", { x, 2.5 }, { name = "halt" }) end }
+    local program = programs.halting()
     local x = tensor.zeros("f32", { 1 })
     local run = node:submit(function(orch) orch.submit_next_level(program, { x }, { worker = 1 }) end)
     for _ = 1, 2 do
@@ -107,13 +102,13 @@ describe("a node", function()
       orch.submit_next_level(program, { x })
     end)).code)
     local list = arguments()
-    node:run(function(orch) orch.submit_next_level(sum_program(), list) end)
+    node:run(function(orch) orch.submit_next_level(programs.sum(), list) end)
     assert.equal(5, list[3]:get(1))
   end)
 
   it("may be collected in any order with what belongs to it", function()
     for round = 1, 6 do
-      local sum, list = sum_program(), arguments()
+      local sum, list = programs.sum(), arguments()
       local parts = { open { devices = "0" } }
       parts[2], parts[3] = parts[1]:malloc(0, 64), parts[1]:register(sum)
       parts[4] = parts[2]:tensor("f32", { 8 })
@@ -151,11 +146,11 @@ describe("a node that is handed nonsense", function()
   local node, sum
   local values
   setup(function()
-    node, sum = open { subs = 1 }, sum_program()
+    node, sum = open { subs = 1 }, programs.sum()
     local closed = tensor.zeros("f32", { 2 })
     closed:close()
     values = { false, true, 0, -1, 2, 1 << 62, math.mininteger, 0.5, 0 / 0, math.huge, "", "x\0y", "0", {}, { {} }, { 1, 2 },
-      { worker = {} }, { name = {}, deps = 3 }, print, function() end, coroutine.create(print), io.stdout, closed,
+      { worker = {} }, { name = {}, deps = 3 }, type, function() end, coroutine.create(type), io.stdout, closed,
       tensor.zeros("f32", { 2 }), tensor.zeros("f32", { 0 }), baton.scalar("f32", 1), baton.output { "f32", { 2 } },
       baton.input(closed), baton.args {}, baton.args { 1 }, node:malloc(0, 8), node:malloc(0, 8):tensor("f32", { 2 }), sum,
       node:register(sum), node }

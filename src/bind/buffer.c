@@ -2,7 +2,7 @@
 #include "chip/buffer.h"
 #include "bind/buffer.h"
 #include "bind/worker.h"
-#include <inttypes.h>
+#include "node/node.h"
 #include <string.h>
 
 static const char buffer_class[] = "baton.buffer";
@@ -11,7 +11,7 @@ const char bind_child_class[] = "baton.child_tensor";
 /* --- Buffers -------------------------------------------------------------------------------------------- */
 
 bind_buffer *bind_push_new_buffer(lua_State *L, int owner) {
-  bind_buffer *buffer = lua_newuserdatauv(L, sizeof *buffer, 2);
+  bind_buffer *buffer = lua_newuserdatauv(L, sizeof *buffer, 1);
   *buffer = (bind_buffer){0};
   luaL_setmetatable(L, buffer_class);
   lua_pushvalue(L, owner);
@@ -21,7 +21,7 @@ bind_buffer *bind_push_new_buffer(lua_State *L, int owner) {
 
 bind_buffer *bind_test_buffer(lua_State *L, int index) {
   bind_buffer *buffer = luaL_testudata(L, index, buffer_class);
-  return buffer && (buffer->chip || buffer->of_node) ? buffer : NULL;
+  return buffer && (buffer->chip || buffer->node) ? buffer : NULL;
 }
 
 bind_buffer *bind_check_buffer(lua_State *L, int index) {
@@ -35,6 +35,12 @@ static baton_buffer *check_chip_buffer(lua_State *L, int index) {
   const bind_buffer *buffer = bind_check_buffer(L, index);
   if (!buffer->chip) bind_fail(L, BATON_WRONG_DEVICE, "the buffer belongs to a node, not to this worker");
   return buffer->chip;
+}
+
+baton_node_buffer *bind_check_node_buffer(lua_State *L, int index) {
+  const bind_buffer *buffer = bind_check_buffer(L, index);
+  if (!buffer->node) bind_fail(L, BATON_WRONG_DEVICE, "the buffer belongs to a chip, not to this node");
+  return buffer->node;
 }
 
 static int worker_malloc(lua_State *L) { /* worker:malloc(nbytes) -> buffer */
@@ -59,44 +65,14 @@ static int worker_free(lua_State *L) { /* worker:free(buffer) */
   return chip_buffer_free(worker, buffer, place, err) == BATON_OK ? 0 : bind_raise(L, err);
 }
 
-/* --- Buffers of nodes ----------------------------------------------------------------------------------- */
-
-void bind_end_node_buffer(lua_State *L, int index, bind_buffer_life life) {
-  bind_buffer *buffer = bind_test_buffer(L, index);
-  index = lua_absindex(L, index);
-  if (bind_push_place(L)) lua_setiuservalue(L, index, 2);
-  buffer->life = life;
-  baton_node_buffer_close(buffer->node);
-  buffer->node = NULL;
-}
-
-/* Raises why the buffer at `index` cannot be used. */
-static void refuse_dead(lua_State *L, int index, const bind_buffer *buffer, int to_free) {
-  lua_getiuservalue(L, index, 2);
-  const char *place = lua_tostring(L, -1), *how = buffer->life == BIND_BUFFER_FREED ? "freed" : "closed";
-  if (to_free)
-    bind_fail(L, BATON_DOUBLE_FREE, "free: the buffer of %" PRIu64 " bytes was %s before%s%s", buffer->nbytes,
-              how, place ? ", at " : "", place ? place : "");
-  bind_fail(L, buffer->life == BIND_BUFFER_FREED ? BATON_STALE_HANDLE : BATON_CLOSED,
-            "the buffer of %" PRIu64 " bytes was %s%s%s", buffer->nbytes, how, place ? " at " : "",
-            place ? place : "");
-}
-
-bind_buffer *bind_check_node_buffer(lua_State *L, int index, int to_free) {
-  bind_buffer *buffer = bind_check_buffer(L, index);
-  if (buffer->chip) bind_fail(L, BATON_WRONG_DEVICE, "the buffer belongs to a chip, not to this node");
-  if (!buffer->node) refuse_dead(L, index, buffer, to_free);
-  return buffer;
-}
-
 /* --- Methods -------------------------------------------------------------------------------------------- */
 
 static int buffer_close(lua_State *L) { /* :close() and __close */
   bind_buffer *buffer = bind_check_buffer(L, 1);
   if (buffer->chip)
     chip_buffer_end(buffer->chip, bind_push_place(L));
-  else if (buffer->node)
-    bind_end_node_buffer(L, 1, BIND_BUFFER_CLOSED);
+  else
+    node_buffer_end(buffer->node, bind_push_place(L));
   return 0;
 }
 
@@ -112,7 +88,6 @@ static int buffer_collect(lua_State *L) { /* __gc */
 static int buffer_tensor(lua_State *L) { /* buffer:tensor(dtype, shape [, offset]) -> child tensor */
   int64_t shape[BATON_MAX_DIMS];
   bind_buffer *buffer = bind_check_buffer(L, 1);
-  if (buffer->of_node) (void)bind_check_node_buffer(L, 1, 0);
   baton_dtype dtype = bind_check_dtype(L, 2, "dtype");
   int ndim = bind_check_shape(L, 3, "shape", shape);
   uint64_t offset = lua_isnoneornil(L, 4) ? 0 : bind_check_size(L, 4, "offset");
@@ -129,7 +104,7 @@ static int buffer_tensor(lua_State *L) { /* buffer:tensor(dtype, shape [, offset
 }
 
 static uint64_t bytes_of(const bind_buffer *buffer) {
-  return buffer->chip ? baton_buffer_nbytes(buffer->chip) : buffer->nbytes;
+  return buffer->chip ? baton_buffer_nbytes(buffer->chip) : baton_node_buffer_nbytes(buffer->node);
 }
 
 static int buffer_tostring(lua_State *L) {
@@ -145,7 +120,8 @@ static int buffer_index(lua_State *L) {
   if (strcmp(key, "nbytes") == 0)
     lua_pushinteger(L, (lua_Integer)bytes_of(buffer));
   else if (strcmp(key, "worker") == 0)
-    lua_pushinteger(L, buffer->worker); /* a chip by itself is worker 0 */
+    lua_pushinteger(L, buffer->node ? baton_node_buffer_worker(buffer->node)
+                                    : 0); /* a chip by itself is worker 0 */
   else
     lua_pushnil(L);
   return 1;

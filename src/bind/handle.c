@@ -4,11 +4,12 @@
 #include "bind/worker.h"
 #include "chip/program/program.h"
 #include "chip/registry.h"
+#include "node/node.h"
 
 static const char handle_class[] = "baton.handle";
 static const char hold_class[] = "baton.program_hold";
 
-/* User value 1 is the program that was registered, 2 keeps the worker or node, 3 is where one of a node was unregistered. */
+/* User value 1 is the program that was registered, 2 keeps the worker or node. */
 typedef struct handle_userdata {
   baton_worker *worker; /* of a chip … */
   baton_node *node;     /* … or of a node; both NULL: it was collected */
@@ -25,7 +26,7 @@ static handle_userdata *check_handle(lua_State *L, int arg) {
 
 /* A new handle of the worker or node at index 1 and the program at index 2. */
 static handle_userdata *push_handle(lua_State *L) {
-  handle_userdata *userdata = lua_newuserdatauv(L, sizeof *userdata, 3);
+  handle_userdata *userdata = lua_newuserdatauv(L, sizeof *userdata, 2);
   *userdata = (handle_userdata){0};
   lua_pushvalue(L, 2);
   lua_setiuservalue(L, -2, 1);
@@ -96,41 +97,38 @@ static int node_register(lua_State *L) { /* node:register(program) -> handle; th
   return 1;
 }
 
-/* What is left of a handle of a node. */
-static baton_status end_node_handle(handle_userdata *userdata, baton_error *err) {
-  baton_status status = baton_node_unregister(userdata->node, userdata->handle, err);
+/* Dead from now on; `place` is where in Lua. */
+static baton_status end_node_handle(handle_userdata *userdata, const char *place, baton_error *err) {
   baton_program_close(userdata->program);
   userdata->program = NULL;
-  return status;
+  return node_unregister(userdata->node, userdata->handle, place, err);
 }
 
-static baton_program *live_program(lua_State *L, int index, const handle_userdata *userdata,
-                                   const char *context) {
-  if (userdata->program) return userdata->program;
-  lua_getiuservalue(L, index, 3);
-  bind_fail(L, BATON_STALE_HANDLE, "%sthe program was unregistered%s%s", context,
-            lua_isstring(L, -1) ? " at " : "", lua_isstring(L, -1) ? lua_tostring(L, -1) : "");
-  return NULL;
-}
-
-static int node_unregister(lua_State *L) { /* node:unregister(handle) */
+static int node_unregister_handle(lua_State *L) { /* node:unregister(handle) */
   baton_node *node = bind_check_node(L, 1);
   handle_userdata *userdata = check_handle(L, 2);
   if (userdata->node != node)
     bind_fail(L, BATON_WRONG_DEVICE, "unregister: the handle belongs to another worker");
-  (void)live_program(L, 2, userdata, "unregister: ");
-  if (bind_push_place(L)) lua_setiuservalue(L, 2, 3);
+  const char *place = bind_push_place(L);
   baton_error *err = bind_error(L);
-  if (end_node_handle(userdata, err) == BATON_OK) return 0;
+  if (end_node_handle(userdata, place, err) == BATON_OK) return 0;
   baton_error_context(err, "unregister");
   return bind_raise(L, err);
 }
 
+/* Raises why there is no program behind the handle. */
+static void refuse_handle(lua_State *L, handle_userdata *userdata) {
+  baton_error *err = bind_error(L);
+  if (baton_node_program(userdata->node, userdata->handle, &userdata->program, err) != BATON_OK)
+    bind_raise(L, err);
+}
+
 baton_program *bind_test_node_handle(lua_State *L, int index, const baton_node *node) {
-  const handle_userdata *userdata = luaL_testudata(L, index, handle_class);
+  handle_userdata *userdata = luaL_testudata(L, index, handle_class);
   if (!userdata) return NULL;
   if (userdata->node != node) bind_fail(L, BATON_WRONG_DEVICE, "the handle belongs to another worker");
-  return live_program(L, index, userdata, "");
+  if (!userdata->program) refuse_handle(L, userdata);
+  return userdata->program;
 }
 
 /* --- All handles ---------------------------------------------------------------------------------------- */
@@ -139,16 +137,14 @@ static int handle_close(lua_State *L) { /* :close() and __close; one that is dea
   handle_userdata *userdata = check_handle(L, 1);
   if (userdata->worker)
     (void)chip_worker_unregister(userdata->worker, userdata->handle, bind_push_place(L), NULL);
-  if (!userdata->program) return 0;
-  if (bind_push_place(L)) lua_setiuservalue(L, 1, 3);
-  (void)end_node_handle(userdata, NULL);
+  if (userdata->program) (void)end_node_handle(userdata, bind_push_place(L), NULL);
   return 0;
 }
 
 static int handle_collect(lua_State *L) { /* __gc: before that of the worker, which is older */
   handle_userdata *userdata = luaL_checkudata(L, 1, handle_class);
   if (userdata->worker) (void)chip_worker_unregister(userdata->worker, userdata->handle, NULL, NULL);
-  if (userdata->program) (void)end_node_handle(userdata, NULL);
+  if (userdata->program) (void)end_node_handle(userdata, NULL, NULL);
   *userdata = (handle_userdata){0};
   return 0;
 }
@@ -192,7 +188,7 @@ bind_program_hold *bind_resolve_handle(lua_State *L, baton_worker *worker, int i
 const luaL_Reg bind_handle_methods[] = {
     {"register", worker_register}, {"unregister", worker_unregister}, {NULL, NULL}};
 const luaL_Reg bind_node_handle_methods[] = {
-    {"register", node_register}, {"unregister", node_unregister}, {NULL, NULL}};
+    {"register", node_register}, {"unregister", node_unregister_handle}, {NULL, NULL}};
 
 void bind_open_handles(lua_State *L) {
   static const luaL_Reg methods[] = {{"close", handle_close}, {NULL, NULL}};

@@ -1,6 +1,7 @@
 /* Device memory of a node: node:malloc and its kin, and the same on `orch`. */
 #include "bind/orch.h"
-#include <string.h>
+#include "bind/worker.h"
+#include "node/node.h"
 
 /* Gives memory to the buffer on top of the stack: by `o` as a task, else by `node`. */
 static baton_status give_memory(baton_node *node, baton_node_orch *o, uint32_t worker, uint64_t nbytes,
@@ -22,27 +23,21 @@ static int allocate(lua_State *L, baton_node *node, baton_node_orch *o, int at, 
     status = give_memory(node, o, worker, nbytes, buffer, err);
   }
   if (status != BATON_OK) return bind_raise(L, err);
-  buffer->of_node = 1;
-  buffer->nbytes = nbytes;
-  buffer->worker = worker;
   return 1;
 }
 
-/* Frees the live buffer at `index`. */
-static int release(lua_State *L, baton_node *node, baton_node_orch *o, int index) {
-  bind_buffer *buffer = bind_check_node_buffer(L, index, 1);
+/* Frees the buffer at `index`. */
+static int release(lua_State *L, baton_node *node, int index) {
+  baton_node_buffer *buffer = bind_check_node_buffer(L, index);
+  const char *place = bind_push_place(L);
   baton_error *err = bind_error(L);
-  baton_status status =
-      o ? baton_node_orch_free(o, buffer->node, err) : baton_node_free(node, buffer->node, err);
-  if (status != BATON_OK) return bind_raise(L, err);
-  bind_end_node_buffer(L, index, BIND_BUFFER_FREED);
-  return 0;
+  return node_buffer_free(node, buffer, place, err) == BATON_OK ? 0 : bind_raise(L, err);
 }
 
-/* A copy with a buffer that is live. */
+/* A copy with a buffer of a node. */
 static bind_copy read_copy(lua_State *L, int buffer, int host, int first) {
   bind_copy copy = bind_read_copy(L, buffer, host, first);
-  (void)bind_check_node_buffer(L, buffer, 0);
+  (void)bind_check_node_buffer(L, buffer);
   return copy;
 }
 
@@ -69,7 +64,7 @@ static int node_malloc(lua_State *L) { /* node:malloc(worker, nbytes) -> buffer 
 }
 
 static int node_free(lua_State *L) { /* node:free(buffer) */
-  return release(L, bind_check_node(L, 1), NULL, 2);
+  return release(L, bind_check_node(L, 1), 2);
 }
 
 static int node_copy_to(lua_State *L) { /* node:copy_to(buffer, host [, {offset=, nbytes=}]) */
@@ -107,7 +102,7 @@ int bind_orch_malloc(lua_State *L) {
 
 int bind_orch_free(lua_State *L) {
   const bind_orch *orch = bind_check_orch(L);
-  return release(L, orch->node, orch->o, 1);
+  return release(L, orch->node, 1);
 }
 
 int bind_orch_copy_to(lua_State *L) {

@@ -50,7 +50,6 @@ int bind_test_node_task(lua_State *L, const bind_orch *orch, int index, baton_ta
 typedef struct bind_orch_item {
   baton_node_value value;
   baton_tensor *const *tensor; /* host tensors: where their userdata has them; NULL there once closed */
-  const bind_buffer *buffer;   /* child memory: its userdata, without `node` once dead */
   int fresh;                   /* output{dtype, shape}: the stack has the intermediate now */
 } bind_orch_item;
 

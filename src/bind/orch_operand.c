@@ -43,9 +43,8 @@ static int take_intermediate(const bind_device_tensor *tensor, const bind_orch *
 static int take_child(lua_State *L, int index, bind_orch_item *out) {
   const bind_child *child = lua_touserdata(L, index);
   lua_getiuservalue(L, index, 1);
-  out->buffer = lua_touserdata(L, -1);
+  out->value.buffer = ((const bind_buffer *)lua_touserdata(L, -1))->node;
   lua_pop(L, 1);
-  out->value.buffer = out->buffer->node;
   out->value.view = &child->view;
   return out->value.buffer != NULL;
 }
@@ -101,7 +100,7 @@ static void refuse_value(lua_State *L, const bind_orch *orch, int index, const c
               position);
   if (metatable == orch->children) {
     lua_getiuservalue(L, index, 1);
-    (void)bind_check_node_buffer(L, lua_gettop(L), 0);
+    (void)bind_check_node_buffer(L, lua_gettop(L)); /* one of a chip */
   }
   int named = signature && (uint32_t)position <= signature->count;
   bind_fail(L, BATON_SIGNATURE, "%s: argument %d%s%s%s: a tensor or a number expected, got %s", who, position,

@@ -48,12 +48,11 @@ static int make_ready(lua_State *L, const orch_call *call, bind_list *list) {
   return 1;
 }
 
-/* Copies the entries of a list that is ready; false: a tensor was closed or a buffer freed since then. */
+/* Copies the entries of a list that is ready; false: a tensor was closed since then. */
 static int copy_items(bind_list *list, baton_node_value *values) {
   const bind_orch_item *items = items_of(list);
   for (uint32_t i = 0; i < list->count; i++) {
     if (items[i].tensor && !*items[i].tensor) return 0;
-    if (items[i].buffer && !items[i].buffer->node) return 0;
     values[i] = items[i].value;
   }
   return 1;
