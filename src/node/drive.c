@@ -62,7 +62,7 @@ void node_task_finish(node_task *task, int failed) {
 
 /* --- Replies -------------------------------------------------------------------------------------------- */
 
-static void keep_result(const node_task *task, const node_reply *reply) {
+static void keep_result(const node_task *task, uint32_t member, const node_reply *reply) {
   node_result *result = base_calloc(1, sizeof *result);
   char *data = base_alloc(reply->ndata);
   if (!result || !data) {
@@ -75,7 +75,7 @@ static void keep_result(const node_task *task, const node_reply *reply) {
     return;
   }
   memcpy(data, node_reply_data(reply), reply->ndata);
-  *result = (node_result){task->id, {data, reply->ndata, reply->ndata}, task->run->results};
+  *result = (node_result){task->id, member, {data, reply->ndata, reply->ndata}, task->run->results};
   task->run->results = result;
 }
 
@@ -119,7 +119,7 @@ static void end_member(node_worker *worker, node_member *member, const node_repl
   if (member->command->operation == NODE_MALLOC) end_malloc(worker, task, reply);
   task->run->timing.device += (double)reply->device_us;
   if (!reply->status && member->command->operation == NODE_CALL_SCRIPT && reply->ndata)
-    keep_result(task, reply);
+    keep_result(task, (uint32_t)(member - task->members), reply);
   node_member_end(member, reply->status ? &failure : NULL);
   baton_error_clear(&failure);
 }

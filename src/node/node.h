@@ -118,6 +118,7 @@ struct baton_node_buffer {
 /* What a task returned. */
 typedef struct node_result {
   baton_task task;
+  uint32_t member; /* of a group, from 0 */
   node_bytes bytes;
   struct node_result *next;
 } node_result;
@@ -384,9 +385,9 @@ typedef struct node_script {
 BATON_MUST_CHECK baton_status node_submit_script(baton_node_orch *o, const node_script *members,
                                                  uint32_t count, const baton_node_task_options *options,
                                                  baton_task *out, baton_error *err);
-/* Waits for the task, and hands out what it returned: packed values, which live as long as the run; *bytes 0: none. The failure of
+/* Waits for the task, and hands out what member `member` of it (from 0) returned: packed values, which live as long as the run; *bytes 0: none. The failure of
 ** the task is the status. Inside the function or after it. */
-BATON_MUST_CHECK baton_status node_task_result(baton_node_run *run, baton_task task, const char **data,
-                                               uint64_t *bytes, baton_error *err);
+BATON_MUST_CHECK baton_status node_task_result(baton_node_run *run, baton_task task, uint32_t member,
+                                               const char **data, uint64_t *bytes, baton_error *err);
 
 #endif

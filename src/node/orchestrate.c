@@ -485,9 +485,10 @@ uint32_t baton_node_orch_workers(const baton_node_orch *o) { return baton_node_w
 uint32_t baton_node_orch_subs(const baton_node_orch *o) { return baton_node_subs(o->node); }
 
 /* With the lock held. */
-static const node_result *find_result(const baton_node_run *run, baton_task task) {
+static const node_result *find_result(const baton_node_run *run, baton_task task, uint32_t member) {
   const node_result *result = run->results;
-  while (result && (result->task.slot != task.slot || result->task.generation != task.generation))
+  while (result && (result->task.slot != task.slot || result->task.generation != task.generation ||
+                    result->member != member))
     result = result->next;
   return result;
 }
@@ -499,13 +500,13 @@ static baton_status await_result(baton_node_run *run, baton_task task, baton_err
   return baton_node_run_wait(run, -1, NULL, err);
 }
 
-baton_status node_task_result(baton_node_run *run, baton_task task, const char **data, uint64_t *bytes,
-                              baton_error *err) {
+baton_status node_task_result(baton_node_run *run, baton_task task, uint32_t member, const char **data,
+                              uint64_t *bytes, baton_error *err) {
   *data = NULL;
   *bytes = 0;
   BATON_TRY(await_result(run, task, err));
   node_lock(run->node);
-  const node_result *result = find_result(run, task);
+  const node_result *result = find_result(run, task, member);
   node_unlock(run->node);
   if (!result) return BATON_OK;
   *data = result->bytes.data;
