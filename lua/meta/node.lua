@@ -133,7 +133,7 @@ function node:close() end
 
 ---A table of functions for one run: `orch.submit_sub(…)`, with a dot. Dead after the function returned. What must wait for
 ---what follows from the memory that tasks touch, as if they were run one after the other. Tasks are numbers, for `deps` and
----`wait`.
+---`wait`; those of Lua functions are objects, which also have results.
 ---@class baton.orch
 ---@field workers integer
 ---@field subs integer
@@ -144,7 +144,7 @@ local orch = {}
 ---@class baton.node_task_options
 ---@field worker? integer|"any" default: the engine picks the owner of its child memory, else the worker with most of its data, else the least loaded
 ---@field config? baton.config of the device program
----@field deps? baton.task[] edges besides the inferred ones
+---@field deps? (baton.task|baton.sub_task)[] edges besides the inferred ones
 ---@field name? string for messages
 ---@field priority? integer -100 … 100, 0 if absent
 
@@ -162,7 +162,7 @@ function orch.submit_next_level(callable, arguments, options) end
 ---@class baton.node_group_options
 ---@field workers? (integer|"any")[] a place for each member; default: free ones
 ---@field config? baton.config
----@field deps? baton.task[]
+---@field deps? (baton.task|baton.sub_task)[]
 ---@field name? string
 ---@field priority? integer
 
@@ -173,6 +173,44 @@ function orch.submit_next_level(callable, arguments, options) end
 ---@return baton.task task
 ---@return baton.device_tensor ... one for each `baton.output{…}`, in the order of the members
 function orch.submit_next_level_group(callable, arguments, options) end
+
+---@class baton.sub_options
+---@field deps? (baton.task|baton.sub_task)[] edges besides the inferred ones
+---@field name? string for messages
+---@field priority? integer -100 … 100, 0 if absent
+
+---A function of the host on a free sub worker; `unsupported` without sub workers. A program with `host`, with arguments as for
+---`submit_next_level`: then the task is a number. Or a Lua function, or "module:function": it is called in a Lua state of the
+---sub worker with the list as it is: tensors are mapped, not copied, and untagged ones count as `inout`; what else there
+---is in it, nil, booleans, numbers, strings and tables of those, is copied. So is what the function captures: the same kinds
+---of values, tensors, and Lua functions; a module is required there by name, `_ENV` becomes the globals of that state. Anything
+---else raises `invalid_argument` and names the upvalue. Globals live as long as the sub worker, upvalues are loaded anew for
+---each call, tensors and their views end with it. An error object that the function raises keeps its code; any other value
+---is the message of `user_fail`; `cause` has the traceback. 16 MiB of values cross at most; large data goes in tensors.
+---@param fn function|string|baton.program|baton.handle
+---@param arguments? table
+---@param options? baton.sub_options
+---@return baton.sub_task|baton.task task
+---@return baton.device_tensor ... one for each `baton.output{…}`: those with positions, then those with names
+function orch.submit_sub(fn, arguments, options) end
+
+---One task with a member on each of several sub workers, which begin together: a list of arguments for each member.
+---@param fn function|string|baton.program|baton.handle
+---@param arguments table[]
+---@param options? baton.sub_options
+---@return baton.sub_task|baton.task task
+---@return baton.device_tensor ... one for each `baton.output{…}`
+function orch.submit_sub_group(fn, arguments, options) end
+
+---A task of Lua functions, for `deps` and `wait`, too.
+---@class baton.sub_task
+local sub_task = {}
+
+---Waits for the function and gives what it has returned, the same each time; of a group that of one member. Raises what the function
+---has raised. Inside the orchestrating function only.
+---@param member? integer from 1 (default)
+---@return any ...
+function sub_task:result(member) end
 
 ---Device memory of a worker, which lives on after the run. The buffer may be used at once.
 ---@param worker integer
@@ -211,7 +249,7 @@ function orch.alloc(dtype, shape) end
 function orch.scope(fn) end
 
 ---Waits for a task, or for all of the run so far, and raises its failure.
----@param task? baton.task
+---@param task? baton.task|baton.sub_task
 function orch.wait(task) end
 
 ---Ends the run with the user's message: `user_fail`.

@@ -505,7 +505,7 @@ static void errors_carry_message_and_traceback(void **state) {
                "same(err.message, 'scene.lua:1: no bread')\n"
                "assert(err.cause:find '^stack traceback:', err.cause)\n"
                "assert(err.cause:find(\"scene.lua:1: in upvalue 'inner'\", 1, true), err.cause)\n"
-               "assert(err.cause:find('scene.lua:2: in function <scene.lua:2>', 1, true), err.cause)\n"
+               "assert(err.cause:find 'scene.lua:2: in function <scene.lua:2>$', err.cause)\n"
                "local err = refused(call, function() require 'baton'.error.nothing.at.all = 1 end)\n"
                "same(err.message, \"scene.lua:9: attempt to index a nil value (field 'nothing')\")\n"
                "local err = refused(call, function()\n"

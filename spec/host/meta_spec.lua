@@ -42,15 +42,18 @@ local function collect()
   local chip <close> = baton.worker {}
   local run = chip:submit(program, { baton.tensor.zeros("f32", { 1 }) })
   run:wait()
-  local orch, node <close> = {}, baton.worker { level = 3, devices = 0, subs = 1, isolation = "thread" }
-  node:run(function(o) add_functions(orch, o) end)
+  local orch, task, node <close> = {}, {}, baton.worker { level = 3, devices = 0, subs = 1, isolation = "thread" }
+  node:run(function(o)
+    add_functions(orch, o)
+    add_methods(task, o.submit_sub(function() end))
+  end)
   local buffer, handle = chip:malloc(16), chip:register(program)
   local rounds <close> = chip:rounds(program, { baton.tensor.zeros("f32", { 1 }) })
   return {
     baton = add_functions({}, baton), json = add_functions({}, baton.json), error_module = add_functions({}, baton.error),
     tensor = add_methods(add_functions({}, baton.tensor), baton.tensor.zeros("f32", { 1 })),
     program = add_methods({}, program), worker = add_methods({}, chip), run = add_methods({}, run), g = graph,
-    rounds = add_methods({}, rounds), node = add_methods({}, node), orch = orch,
+    rounds = add_methods({}, rounds), node = add_methods({}, node), orch = orch, sub_task = task,
     device_tensor = device_tensor, buffer = add_methods({}, buffer), handle = add_methods({}, handle),
     child_tensor = add_methods({}, buffer:tensor("f32", { 4 })),
   }

@@ -12,6 +12,8 @@ typedef struct run_call {
   baton_error *err;     /* of calls of orch; not the shared one: the function may use that */
   baton_error *failure; /* of orch.fail */
   int raised;           /* stack index of the error that the function raised; 0: none */
+  int owner;            /* stack index of what keeps the node */
+  const bind_run *run;  /* that will be returned; NULL: none */
   baton_config config;
 } run_call;
 
@@ -20,7 +22,7 @@ enum { NODE = 1, FUNCTION, ARGUMENTS, CONFIG };
 /* Reads it from indices 1 to 4. */
 static void read_call(lua_State *L, run_call *call) {
   lua_settop(L, CONFIG);
-  *call = (run_call){.L = L, .node = bind_check_node(L, NODE)};
+  *call = (run_call){.L = L, .node = bind_check_node(L, NODE), .owner = NODE};
   if (lua_type(L, FUNCTION) != LUA_TFUNCTION)
     bind_bad_argument(L, "a function of orch and the arguments expected, got %s", bind_describe(L, FUNCTION));
   bind_read_config(L, CONFIG, &call->config);
@@ -35,6 +37,7 @@ static int call_protected(lua_State *L) {
   baton_node_orch *o = lua_touserdata(L, 2);
   lua_pushvalue(L, 4);
   call->orch = bind_push_orch(L, o, call->node, call->err, call->failure, 3);
+  call->orch->run = call->run;
   lua_pushvalue(L, 5);
   lua_call(L, 2, 0);
   return 0;
@@ -53,7 +56,7 @@ static baton_status call_function(baton_node_orch *o, void *context, baton_error
   lua_pushcfunction(L, call_protected);
   lua_pushlightuserdata(L, call);
   lua_pushlightuserdata(L, o);
-  lua_pushvalue(L, NODE);
+  lua_pushvalue(L, call->owner);
   lua_pushvalue(L, FUNCTION);
   lua_pushvalue(L, ARGUMENTS);
   int failed = lua_pcall(L, 5, 0, 0);
@@ -82,6 +85,8 @@ static int node_submit(lua_State *L) { /* node:submit(fn, arguments [, config]) 
   read_call(L, &call);
   bind_run *made = bind_push_new_run(L, NODE);
   int run = lua_gettop(L);
+  call.run = made;
+  call.owner = run;
   lua_pushvalue(L, ARGUMENTS);
   lua_setiuservalue(L, run, 2); /* and its arguments */
   baton_error *err = bind_push_error(L);

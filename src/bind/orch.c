@@ -145,6 +145,8 @@ static int orch_unknown(lua_State *L) { /* orch.NAME for what is none of its fun
 
 static const luaL_Reg orch_functions[] = {{"submit_next_level", bind_orch_submit},
                                           {"submit_next_level_group", bind_orch_submit_group},
+                                          {"submit_sub", bind_orch_submit_sub},
+                                          {"submit_sub_group", bind_orch_submit_sub_group},
                                           {"malloc", bind_orch_malloc},
                                           {"free", bind_orch_free},
                                           {"copy_to", bind_orch_copy_to},
@@ -198,6 +200,7 @@ void bind_open_orch(lua_State *L) {
   luaL_newmetatable(L, orch_class);
   lua_pushcfunction(L, orch_unknown);
   lua_setfield(L, -2, "__index");
+  bind_open_sub_tasks(L);
   luaL_newmetatable(L, scope_class);
   lua_pushcfunction(L, scope_close);
   lua_setfield(L, -2, "__close");

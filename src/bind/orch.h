@@ -6,18 +6,19 @@
 #include "bind/buffer.h"
 #include "bind/node.h"
 
-/* Lives as long as `orch`; dead after the function returned. User value 1 is the node. */
+/* Lives as long as `orch`; dead after the function returned. User value 1 is the run that node:submit returns, or the node. */
 typedef struct bind_orch {
   baton_node_orch *o; /* NULL: dead */
   baton_node *node;
   baton_error *err,
-      *failure;    /* for the call that follows, and of orch.fail: the caller's, good as long as `o` is */
-  uint64_t number; /* no other orch and no graph has it */
+      *failure; /* for the call that follows, and of orch.fail: the caller's, good as long as `o` is */
+  const struct bind_run *run; /* what node:submit returns; NULL: node:run */
+  uint64_t number;            /* no other orch and no graph has it */
   /* the metatables of what a submit is handed */
   const void *tensors, *intermediates, *children, *arguments, *lists, *programs;
 } bind_orch;
 
-/* Pushes `orch` for the node at `owner`; `orch->o` is the caller's to end. */
+/* Pushes `orch` for a node, which the object at `owner` keeps; `orch->o` is the caller's to end. */
 bind_orch *bind_push_orch(lua_State *L, baton_node_orch *o, baton_node *node, baton_error *err,
                           baton_error *failure, int owner);
 

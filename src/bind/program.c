@@ -2,6 +2,7 @@
 ** its name, its signature as Lua wrote it. */
 #include "bind/program.h"
 #include "bind/node.h"
+#include "bind/pack.h"
 #include "chip/program/program.h"
 #include "device/device.h"
 #include <string.h>
@@ -11,8 +12,9 @@ const char bind_program_class[] = "baton.program";
 enum { GRAPH = 1, NAME = 2, SIGNATURE = 3, USER_VALUES = 3 };
 
 typedef struct program_userdata {
-  baton_program *program;
-} program_userdata; /* NULL: closed */
+  baton_program *program; /* NULL: closed */
+  int ready;              /* other processes can be sent it */
+} program_userdata;
 
 /* ---- graphs: from C back into Lua ---- */
 
@@ -48,9 +50,24 @@ baton_program *bind_check_program(lua_State *L, int arg) {
   return program;
 }
 
+/* The graph function as bytes, made when somebody elsewhere shall call it for the first time: its upvalues are those of now. */
+static void attach_script(lua_State *L, int index, const program_userdata *userdata) {
+  bind_packed packed;
+  int top = lua_gettop(L);
+  luaL_checkstack(L, 8, NULL);
+  if (!bind_push_graph(L, index)) return;
+  bind_pack_function(L, lua_gettop(L), baton_program_name(userdata->program), &packed);
+  baton_error *err = bind_error(L);
+  if (chip_program_set_script(userdata->program, packed.data, packed.size, err) != BATON_OK)
+    bind_raise(L, err);
+  lua_settop(L, top);
+}
+
 baton_program *bind_ready_program(lua_State *L, int index) {
-  const program_userdata *userdata = lua_touserdata(L, index);
+  program_userdata *userdata = lua_touserdata(L, index);
   if (!userdata->program) (void)bind_test_program(L, index); /* raises */
+  if (!userdata->ready) attach_script(L, index, userdata);
+  userdata->ready = 1;
   return userdata->program;
 }
 
@@ -137,7 +154,7 @@ static int program_new(lua_State *L) { /* baton.program(options) -> program */
   int graph = bind_read_program(L, 2, &options);
   baton_error *err = bind_error(L);
   program_userdata *userdata = lua_newuserdatauv(L, sizeof *userdata, USER_VALUES);
-  userdata->program = NULL;
+  *userdata = (program_userdata){0};
   luaL_setmetatable(L, bind_program_class);
   lua_pushstring(L, options.name);
   lua_setiuservalue(L, -2, NAME);

@@ -80,12 +80,22 @@ static void close_tensors(lua_State *L, int list, uint32_t count) {
 
 /* --- Calls ---------------------------------------------------------------------------------------------- */
 
+/* Pushes a traceback without the functions of C at its end, which are ours. */
+static const char *push_traceback(lua_State *L) {
+  static const char ours[] = "\n\t[C]: in ?";
+  const size_t size = sizeof ours - 1;
+  size_t length;
+  luaL_traceback(L, L, NULL, 1);
+  const char *text = lua_tolstring(L, -1, &length);
+  while (length > size && memcmp(text + length - size, ours, size) == 0) length -= size;
+  return lua_pushlstring(L, text, length);
+}
+
 /* Message handler: the error becomes the failure of the job while its stack is still there. */
 static int take_error(lua_State *L) {
   baton_error *failure = &script_of(L)->job->failure;
   bind_take_failure(L, 1, failure);
-  luaL_traceback(L, L, NULL, 1);
-  const char *trace = lua_tostring(L, -1);
+  const char *trace = push_traceback(L);
   if (failure->cause)
     baton_error_text(failure, BATON_FIELD_CAUSE, "%s\n%s", failure->cause, trace);
   else
