@@ -498,6 +498,40 @@ static void a_lost_chip_is_restarted(void **state) {
   suite_close(endpoint);
 }
 
+/* It then runs on the thread that waits for it. */
+static void a_program_that_was_short_may_hang_or_crash(void **state) {
+  static const char *const codes[] = {
+      SUITE_KERNEL "BATON_KERNEL(k) {\n"
+                   "  for (volatile int more = baton_in(args, 0, float)[0] != 0; more;) continue;\n"
+                   "  baton_io(args, 1, float)[0] = 1;\n"
+                   "}\n",
+      SUITE_CRASH "BATON_KERNEL(k) {\n"
+                  "  if (baton_in(args, 0, float)[0] != 0) raise(SIGTRAP);\n"
+                  "  baton_io(args, 1, float)[0] = 1;\n"
+                  "}\n"};
+  static const baton_status statuses[] = {BATON_OP_TIMEOUT, BATON_KERNEL_CRASH};
+  enum { SHORT_RUNS = 200 };
+  (void)state;
+  for (int i = 0; i < 2; i++) {
+    node_endpoint *endpoint = suite_open(&(baton_worker_options){.threads = 2, .config.timeout = 0.2});
+    suite_register_chip(endpoint, 1, codes[i], 0);
+    baton_tensor *x = suite_tensor(BATON_F32, 1), *y = suite_tensor(BATON_F32, 1);
+    suite_command command = suite_make(NODE_CALL_PROGRAM);
+    command.head.callable = 1;
+    suite_host(endpoint, &command, x, BATON_INPUT);
+    suite_host(endpoint, &command, y, BATON_INOUT);
+    for (int times = 0; times < SHORT_RUNS; times++) suite_ok(suite_call(endpoint, NODE_TASKS, &command));
+    suite_floats(x)[0] = 1;
+    const node_reply *reply = suite_call(endpoint, NODE_TASKS, &command);
+    assert_string_equal(baton_status_word((baton_status)reply->status), baton_status_word(statuses[i]));
+    assert_int_equal(reply->lost, 1);
+    assert_int_equal(suite_call(endpoint, NODE_TASKS, &command)->status, BATON_WORKER_LOST);
+    baton_tensor_close(x);
+    baton_tensor_close(y);
+    suite_close(endpoint);
+  }
+}
+
 /* --- Child memory --------------------------------------------------------------------------------------- */
 
 static void child_memory_has_numbers(void **state) {
@@ -684,6 +718,7 @@ static void closing_ends_what_runs(void **state) {
       cmocka_unit_test(a_program_runs_on_the_chip), cmocka_unit_test(errors_keep_their_fields),         \
       cmocka_unit_test(copies_and_control_go_on_while_a_kernel_runs),                                   \
       cmocka_unit_test(a_cancelled_run_ends), cmocka_unit_test(a_lost_chip_is_restarted),               \
+      cmocka_unit_test(a_program_that_was_short_may_hang_or_crash),                                     \
       cmocka_unit_test(child_memory_has_numbers), cmocka_unit_test(numbers_without_memory_are_refused), \
       cmocka_unit_test(a_sub_worker_has_no_chip), cmocka_unit_test(control_calls_answer),               \
       cmocka_unit_test(programs_come_and_go), cmocka_unit_test(after_the_end_there_is_nobody),          \
