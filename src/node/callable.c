@@ -69,9 +69,14 @@ static baton_status tell(node_endpoint *endpoint, const node_callable *callable,
   return status;
 }
 
-baton_status node_callables_tell(baton_node *node, node_endpoint *endpoint, baton_error *err) {
+static int is_for(node_kind kind, const node_callable *callable) {
+  return kind == NODE_CHIPS || callable->is_host;
+}
+
+baton_status node_callables_tell(baton_node *node, const node_worker *worker, baton_error *err) {
   for (uint32_t i = 0; i < node->callables.count; i++)
-    BATON_TRY(tell(endpoint, node->callables.items[i], err));
+    if (is_for(worker->kind, node->callables.items[i]))
+      BATON_TRY(tell(worker->endpoint, node->callables.items[i], err));
   return BATON_OK;
 }
 
@@ -84,7 +89,7 @@ static baton_status tell_all(baton_node *node, const node_callable *callable, ba
       node_endpoint *endpoint =
           worker->state == BATON_WORKER_READY && !worker->restarting ? worker->endpoint : NULL;
       node_unlock(node);
-      if (!endpoint || (kind == NODE_SUBS && !callable->is_host)) continue;
+      if (!endpoint || !is_for((node_kind)kind, callable)) continue;
       baton_status status = tell(endpoint, callable, err);
       if (status != BATON_OK && status != BATON_WORKER_LOST) return status;
     }

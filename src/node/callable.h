@@ -1,7 +1,7 @@
 /* node/callable.h - the programs that a node's workers have been told.
 **
 ** A program becomes known at its first submit, or by baton_node_register: it is compiled and packed, and every worker is told at
-** once; a new one is told everything. So a submit only finds its number. Programs whose packs have the same bytes share one. Has
+** once; a new one is told all that it can run. So a submit only finds its number. Programs whose packs have the same bytes share one. Has
 ** a lock of its own: telling workers takes long, and drivers go on meanwhile. Order of locks: this one, then node->lock. */
 #ifndef NODE_CALLABLE_H
 #define NODE_CALLABLE_H
@@ -32,8 +32,9 @@ typedef struct node_callables {
 /* The callable of a program; tells all workers if it is new. Without node->lock. */
 BATON_MUST_CHECK baton_status node_callable_find(baton_node *node, baton_program *program,
                                                  node_callable **out, baton_error *err);
-/* Tells a new worker everything. Without node->lock; callables.lock is held. */
-BATON_MUST_CHECK baton_status node_callables_tell(baton_node *node, node_endpoint *endpoint,
+/* Tells a new worker all that it can run. Without node->lock; callables.lock is held. */
+struct node_worker;
+BATON_MUST_CHECK baton_status node_callables_tell(baton_node *node, const struct node_worker *worker,
                                                   baton_error *err);
 void node_callables_close(node_callables *callables);
 

@@ -423,7 +423,7 @@ static baton_status add_chip(baton_node *node, const baton_node_chip *chip, uint
   BATON_TRY(add_worker(node, NODE_CHIPS, chip, deadline, err));
   node_worker *worker = node->workers[NODE_CHIPS][node->counts[NODE_CHIPS] - 1];
   baton_status status = worker->endpoint->calls->ready(worker->endpoint, deadline, err);
-  if (status == BATON_OK) status = node_callables_tell(node, worker->endpoint, err);
+  if (status == BATON_OK) status = node_callables_tell(node, worker, err);
   if (status == BATON_OK) status = await_ready(worker, deadline, err);
   *id = worker->id;
   if (status != BATON_OK) (void)node_worker_close(worker, deadline, NULL);

@@ -76,7 +76,7 @@ static baton_status begin_anew(node_worker *worker, baton_error *err) {
   BATON_TRY(worker->endpoint->calls->restart(worker->endpoint, err));
   BATON_TRY(worker->endpoint->calls->ready(worker->endpoint, base_deadline(node->startup_timeout), err));
   pthread_mutex_lock(&node->callables.lock);
-  baton_status status = node_callables_tell(node, worker->endpoint, err);
+  baton_status status = node_callables_tell(node, worker, err);
   pthread_mutex_unlock(&node->callables.lock);
   return status;
 }
