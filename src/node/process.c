@@ -371,6 +371,7 @@ static baton_status end_gently(process_endpoint *endpoint, int64_t deadline, bat
   baton_status status = node_endpoint_control(&endpoint->base, &command, deadline, NULL, err);
   int may_end = status == BATON_OK || node_mailbox_is_abandoned(&endpoint->base.mailbox);
   if (!may_end && status != BATON_TIMEOUT) return status;
+  baton_error_clear(err);
   if (may_end && node_watch_await(&endpoint->watched, deadline)) {
     int good = watched->death == NODE_DEATH_UNKNOWN || (watched->death == NODE_DEATH_EXIT && !watched->value);
     return good ? BATON_OK : explain(endpoint, " at its end", err);
