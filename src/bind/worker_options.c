@@ -1,5 +1,6 @@
 /* Options of baton.worker, and configs. */
 #include "bind/worker_options.h"
+#include "bind/node.h"
 #include "bind/program.h"
 #include <baton/platform.h>
 #include <stdlib.h>
@@ -148,14 +149,16 @@ static void read_fault(lua_State *L, int table, baton_fault *fault) {
   fault->forever = bind_option_boolean(L, table, "forever", 0);
 }
 
-/* The programs of the list on top of the stack; what holds them stays on the stack. */
-static void read_prewarm(lua_State *L, baton_worker_options *options) {
+/* The programs of the list on top of the stack; what holds them stays on the stack. `crosses`: workers elsewhere run
+** them. */
+static void read_prewarm(lua_State *L, int crosses, baton_worker_options *options) {
   int list = lua_gettop(L), count = (int)lua_rawlen(L, list);
   luaL_checkstack(L, count + 2, "too many programs");
   baton_program **programs = lua_newuserdatauv(L, (size_t)count * sizeof *programs + 1, 0);
   for (int i = 0; i < count; i++) {
     lua_rawgeti(L, list, i + 1);
-    programs[i] = bind_test_program(L, -1);
+    programs[i] = bind_test_program(L, lua_gettop(L));
+    if (programs[i] && crosses) (void)bind_ready_program(L, lua_gettop(L));
     if (!programs[i])
       bind_fail(L, BATON_INVALID_ARGUMENT, "prewarm: entry %d must be a program, got %s", i + 1,
                 bind_describe(L, -1));
@@ -165,13 +168,14 @@ static void read_prewarm(lua_State *L, baton_worker_options *options) {
 }
 
 void bind_read_common_options(lua_State *L, baton_worker_options *options) {
+  int crosses = bind_option_level(L) == 3 || bind_read_isolation(L) == BATON_PROCESS;
   memset(options, 0, sizeof *options);
   options->platform = bind_option_string(L, 1, "platform", NULL);
   if (!options->platform) options->platform = default_platform(L);
   options->wait_device = bind_option_number(L, 1, "wait_device", 0, 1e9, 0);
   if (bind_option_table(L, 1, "config")) bind_read_config(L, -1, &options->config);
   if (bind_option_table(L, 1, "arena")) bind_read_arena(L, lua_gettop(L), &options->arena);
-  if (bind_option_table(L, 1, "prewarm")) read_prewarm(L, options);
+  if (bind_option_table(L, 1, "prewarm")) read_prewarm(L, crosses, options);
   const char *runtime = bind_option_string(L, 1, "runtime", bind_variable("BATON_RUNTIME"));
   if (!options->config.runtime) options->config.runtime = runtime;
   if (options->config.deadline <= 0) options->config.deadline = default_deadline(L);

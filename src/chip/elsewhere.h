@@ -40,6 +40,9 @@ typedef struct chip_elsewhere {
 /* From now on the worker, which nobody uses yet, executes there. The table is static; the context is the worker's. */
 void chip_worker_move(baton_worker *worker, const chip_elsewhere *table, void *context);
 
+/* Constant once the worker is open. */
+int chip_worker_is_elsewhere(const baton_worker *worker);
+
 /* There is no place any more, and no new one, for `why`: the worker is lost, and its unfinished runs fail. Any thread. */
 void chip_worker_lose_place(baton_worker *worker, const baton_error *why);
 
