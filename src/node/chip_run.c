@@ -262,7 +262,9 @@ void node_chip_execute(void *context, baton_run *run) {
   pthread_mutex_lock(&chip->server);
   baton_status status = is_cancelled(run) ? BATON_CANCELLED : prepare(chip, run, &callable, &failure);
   if (status == BATON_OK) status = call(chip, run, callable, &lost, &failure);
-  if (status != BATON_OK && failure.code) chip_run_fail(run, &failure);
+  int says_so =
+      failure.code == BATON_CANCELLED && is_cancelled(run); /* the run does that itself, by its name */
+  if (failure.code && !says_so) chip_run_fail(run, &failure);
   if (lost || has_died(chip)) replace(chip);
   pthread_mutex_unlock(&chip->server);
   baton_error_clear(&failure);
