@@ -1,5 +1,6 @@
 -- baton.case: runs one case of a scene on a worker, a chip or a node, and checks what comes out.
 local compiled_golden = require "baton.golden"
+local data = require "baton.data"
 local failure = require "baton.error"
 local options = require "baton.options"
 local timings = require "baton.timings"
@@ -25,6 +26,17 @@ function case.arguments(scene, params, settings)
       options.describe(made)))
   end
   return options.merge(made, given)
+end
+
+--- Checks the names of `settings.given` and `settings.outputs`, what --input and --output say. At level 3 those that the scene
+--- itself makes are known.
+function case.check_files(scene, params, settings)
+  local given, outputs = settings.given, settings.outputs or {}
+  if not next(given) and not next(outputs) then return end
+  local args = scene.level == 3 and case.arguments(scene, params, { seed = settings.seed }) or {}
+  local signature = scene:signature(args)
+  data.check_names(scene, signature, "--input", given, false)
+  data.check_names(scene, signature, "--output", outputs, true)
 end
 
 -- Copies of the tensors that a run changes although it reads them.
@@ -141,8 +153,8 @@ function prepared_class:compare()
   return compare(self.args, inputs, as_it_was)
 end
 
--- What a worker runs: the program, or the function of a node.
-local function callable_of(scene, params)
+--- What a worker runs: the program, or the function of a node.
+function case.callable(scene, params)
   if scene.level == 2 then return scene.program end
   return function(orch, args, round) return scene.orchestrate(orch, args, params, round or 1) end
 end
@@ -153,7 +165,7 @@ function case.prepare(scene, entry, worker, settings)
   local params = options.merge(entry.params, settings.params)
   local args = case.arguments(scene, params, settings)
   local config = options.merge(scene.config, entry.config, settings.config)
-  local prepared = { callable = callable_of(scene, params), program = scene.program, args = args, config = config,
+  local prepared = { callable = case.callable(scene, params), program = scene.program, args = args, config = config,
     inouts = copy_inouts(scene:signature(args), args),
     tolerance = options.merge(scene.tolerance, entry.tolerance, { rtol = settings.rtol, atol = settings.atol }) }
   if not settings.skip_golden then

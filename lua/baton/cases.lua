@@ -55,22 +55,10 @@ local function select_cases(scene, settings)
   return selected
 end
 
--- The names of --input and --output. At level 3 those that the scene itself makes are known.
-local function check_files(scene, case, settings)
-  if not case or not next(settings.given) and not next(settings.outputs) then return end
-  local args = {}
-  if scene.level == 3 then
-    args = case_runner.arguments(scene, options.merge(case.params, settings.params), { seed = settings.seed })
-  end
-  local signature = scene:signature(args)
-  data.check_names(scene, signature, "--input", settings.given, false)
-  data.check_names(scene, signature, "--output", settings.outputs, true)
-end
-
 -- Everything about a scene that can be wrong before a worker is opened.
 local function check_scene(scene, selected, settings)
   for _, case in ipairs(selected) do data.check_params(scene, settings.params, case.params) end
-  check_files(scene, selected[1], settings)
+  if selected[1] then case_runner.check_files(scene, options.merge(selected[1].params, settings.params), settings) end
   if next(settings.outputs) and #selected > 1 then
     options.fail("invalid_argument", ("--output needs one case, %d of scene %s are selected"):format(#selected,
       scene.name), "choose with --case")
@@ -142,6 +130,15 @@ local function check_case_names(scenes, names)
   end
 end
 
+-- Makes a worker ready again that a kernel of the case before has cost: it was left by force.
+local function revive(worker)
+  if not worker or worker.state ~= "lost" then return end
+  if not worker.workers then return worker:restart() end
+  for id = 0, worker.workers - 1 do
+    if worker:describe(id).state == "lost" then worker:restart(id) end
+  end
+end
+
 -- Visits the cases on one platform, on the runtimes that were asked for.
 local function visit_platform(command, scene, platform, selected, settings, out)
   local worst = status.ok
@@ -155,7 +152,7 @@ local function visit_platform(command, scene, platform, selected, settings, out)
       if reason then
         out:skip({ scene = scene.name, platform = platform, case = case.name, runtime = where.runtime }, reason)
       else
-        if worker and worker.state == "lost" then worker:restart() end -- a kernel of the case before was left by force
+        revive(worker)
         worst = math.max(worst, run_case(command, scene, case, where, worker, settings, out))
       end
     end

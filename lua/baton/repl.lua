@@ -20,7 +20,8 @@ local no_scene = { fitting_runtimes = function() return {} end }
 
 local function parser()
   local p = argparse("baton repl", "An interactive prompt on a chip. Globals: baton, tensor, chip; with a scene also scene, "
-    .. "program, args. Ctrl-C interrupts, Ctrl-D leaves.")
+    .. "program, args; with one of level 3 node instead of chip and orchestrate instead of program. Ctrl-C interrupts, "
+    .. "Ctrl-D leaves.")
   p:argument("scene", "A scene file: its program and the arguments of a case are ready to use."):args "?"
   settings_module.add_options(p)
   p:option("--case", "The case whose arguments are made; default: the first.")
@@ -58,22 +59,23 @@ end
 local function load_scene(arguments, settings)
   if not arguments.scene then return no_scene, {} end
   local scene = scene_module.load(arguments.scene)
-  if scene.level ~= 2 then
-    options.fail("unsupported", ("scene %s: level %d is not supported yet"):format(scene.name, scene.level))
-  end
   local case = find_case(scene, arguments.case)
   settings.params, settings.given = data.read_params(arguments.param), data.load_inputs(arguments.input)
-  data.check_names(scene, scene:signature(), "--input", settings.given, false)
   data.check_params(scene, settings.params, case.params)
-  _G.scene, _G.program = scene, scene.program
-  _G.args = case_runner.arguments(scene, options.merge(case.params, settings.params), settings)
+  local params = options.merge(case.params, settings.params)
+  case_runner.check_files(scene, params, settings)
+  _G.scene = scene
+  _G[scene.level == 3 and "orchestrate" or "program"] = case_runner.callable(scene, params)
+  _G.args = case_runner.arguments(scene, params, settings)
   return scene, case
 end
 
--- Runs on the prompt's chip take what the command line says.
-local function open_chip(scene, case, settings)
+-- Runs on the prompt's worker, a chip or a node, take what the command line says.
+local function open_worker(scene, case, settings)
   local platform = place.platforms(scene, settings)[1]
-  local runtime = place.runtimes(scene, case, settings)[1]
+  local runtime = place.runtimes(scene, case, settings)[1] or nil
+  local reason = place.unfit_devices(scene, settings)
+  if reason then options.fail("invalid_argument", ("scene %s: %s"):format(scene.name, reason)) end
   local config = options.merge(scene.worker and scene.worker.config, scene.config, case.config,
     { deadline = place.deadline(scene, case, settings), runtime = runtime })
   return place.open(options.merge(scene, { worker = options.merge(scene.worker, { config = config }) }), platform, settings)
@@ -199,15 +201,16 @@ function repl.main(...)
   local command, environment = settings_module.read(arguments)
   local settings = { command = command, environment = environment, seed = command.seed or environment.seed or default_seed }
   local scene, case = load_scene(arguments, settings)
-  local chip <close> = open_chip(scene, case, settings)
-  _G.baton, _G.tensor, _G.chip = baton, baton.tensor, chip
+  local worker <close> = open_worker(scene, case, settings)
+  local name = scene.level == 3 and "node" or "chip"
+  _G.baton, _G.tensor, _G[name] = baton, baton.tensor, worker
   local terminal = host.is_terminal(0)
   local state = { prompt = "baton> ", continuation = "    >> ", terminal = terminal, last = remember_last(),
     times = terminal or arguments.verbose, history = terminal and history_path() or nil }
   host.begin_prompt()
   recall(state.history)
   if terminal then
-    print(("Baton %s, %s, %s: chip. Ctrl-C interrupts, Ctrl-D leaves."):format(baton.version, _VERSION, tostring(chip)))
+    print(("Baton %s, %s, %s: %s. Ctrl-C interrupts, Ctrl-D leaves."):format(baton.version, _VERSION, tostring(worker), name))
   end
   return loop(state)
 end

@@ -1,4 +1,5 @@
 local command = require "spec.support.command"
+local node_scene = require "spec.support.node_scene"
 local scene_file = require "spec.support.scene"
 local session = require "spec.support.session"
 
@@ -44,6 +45,15 @@ describe("baton repl", function()
     prints("scene sum, 3 cases\n1000\ntrue\n4\n", "scene\nargs.a.numel\nchip:run(program, args);\n(args.a + args.b):allclose(args.c)\n4\n",
       scene, "--case", "wide")
     prints("5\n", "args.a.numel\n", scene, "--param", "n=5")
+  end)
+
+  it("has a node and the orchestrating function with a scene of level 3", function()
+    local scene = node_scene.write(folder .. "/scene.lua")
+    prints("1000\n2\ntrue\nnil\tnil\n", "args.a.numel\nnode.workers\nnode:run(orchestrate, args);\n"
+      .. "(args.a + args.b):allclose(args.c)\nchip, program\n", scene, "--case", "wide", "-d", "1-3")
+    local result = repl("", scene, "-d", "1")
+    assert.equal("baton repl: invalid_argument: scene sums: the scene needs 2 devices, -d chooses 1\n", result.err)
+    assert.equal(2, result.status)
   end)
 
   it("survives errors and shows code, message and hint", function()
