@@ -18,3 +18,10 @@ BATON_KERNEL(mul) {
   float *c = baton_out(args, 2, float);
   for (int64_t i = 0, n = baton_numel(args, 2); i < n; i++) c[i] = a[i] * b[i];
 }
+
+/* Negative elements become 0, in place. */
+BATON_KERNEL(relu) {
+  float *x = baton_io(args, 0, float);
+  for (int64_t i = 0, n = baton_numel(args, 0); i < n; i++)
+    if (x[i] < 0) x[i] = 0;
+}
