@@ -38,11 +38,21 @@ describe("tools/benchmark_rounds.sh", function()
 end)
 
 describe("tools/soak.sh", function()
-  it("prints how much the process grew on each platform and runtime", function()
-    local result = command.shell(("tools/soak.sh --rounds 2500 --baton %s"):format(command.quote(command.baton)))
+  it("prints how much the process grew on each platform and runtime, and with each isolation of a node", function()
+    local result = command.shell(("tools/soak.sh --rounds 2500 --faults 0 --baton %s"):format(command.quote(command.baton)))
     local seen = {}
-    for line in result.out:gmatch "[^\n]+" do seen[#seen + 1] = line:match "^(%S+  %S+  %d+ rounds)  [%d.]+ us a round" end
+    for line in result.out:gmatch "[^\n]+" do
+      seen[#seen + 1] = line:match "^(%S+  %S+  %d+ r%a+)  [%d.]+ us a r" or line:match "^faults  %d+ kinds  (%d+ times each)"
+    end
     assert.same({ "a2a3sim  host_build_graph  2500 rounds", "a2a3sim  tensormap_and_ringbuffer  2500 rounds",
-      "a5sim  host_build_graph  2500 rounds", "a5sim  tensormap_and_ringbuffer  2500 rounds" }, seen, result.err)
+      "a5sim  host_build_graph  2500 rounds", "a5sim  tensormap_and_ringbuffer  2500 rounds", "node  thread  2500 runs",
+      "node  process  2500 runs", "0 times each" }, seen, result.err)
+    assert.equal(0, result.status)
+  end)
+
+  it("refuses arguments that it does not know", function()
+    local result = command.shell "tools/soak.sh --minute 3"
+    assert.equal(2, result.status)
+    assert.truthy(result.err:find("usage: soak.sh", 1, true))
   end)
 end)

@@ -55,9 +55,9 @@ end
 --- Lets the kernels go on.
 function gate.open() command.write(folder .. "/open", "") end
 
---- Whether a mark has been left.
+--- Whether a mark has been left. Also in a child of the spec.
 function gate.marked(name)
-  local file = io.open(folder .. "/" .. name)
+  local file = io.open((folder or os.getenv "BATON_TEST_GATE") .. "/" .. name)
   return file ~= nil and file:close()
 end
 

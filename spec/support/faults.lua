@@ -1,0 +1,347 @@
+-- The faults of nodes, each a function of an isolation and a number that makes one happen and checks what must hold afterwards:
+-- the error says what it was, the node and this process are usable, host tensors and buffers are what they were, nothing is
+-- left behind. The specs call each some times, tools/soak.sh very often.
+local baton = require "baton"
+local command = require "spec.support.command"
+local gate = require "spec.support.gate"
+local host = require "baton.host"
+local nodes = require "spec.support.node_programs"
+local tensor = require "baton.tensor"
+
+local faults = {}
+local of_children = {} -- those that only children can have
+
+local SHORT = 0.1     -- seconds without progress after which a kernel hangs
+local PATIENCE = 100  -- seconds after which what should happen has not
+
+local function cells(value, count) return tensor.full("i64", { count or 1 }, value) end
+
+local function expect(condition, what)
+  if not condition then error(what, 2) end
+end
+
+-- What `f` raises, which has one of these codes.
+local function raised(codes, f, ...)
+  local ok, err = pcall(f, ...)
+  expect(not ok, "nothing was raised")
+  local code = type(err) == "table" and err.code or tostring(err)
+  expect((" " .. codes .. " "):find(" " .. code .. " ", 1, true), ("%s expected, got %s"):format(codes, tostring(err)))
+  return err
+end
+
+-- Waits until `f` says so.
+local function await(what, f)
+  local last = os.time() + PATIENCE
+  while not f() do expect(os.time() < last, what .. " has not happened") end
+end
+
+local function process_lives(pid)
+  local file = io.open(("/proc/%d/stat"):format(pid))
+  if not file then return false end
+  local state = file:read("a"):match "%) (%a)"
+  file:close()
+  return state ~= "Z" and state ~= nil
+end
+
+local function descriptors()
+  local stat <close> = assert(io.open "/proc/self/stat")
+  local pipe <close> = assert(io.popen(("ls /proc/%d/fd"):format(stat:read "n")))
+  local count = 0
+  for _ in pipe:lines() do count = count + 1 end
+  return count
+end
+
+--- Both chips and a sub worker work, and what a buffer held is there.
+local function check_usable(node, buffer)
+  local x, tickets, kept = cells(0), tensor.zeros("i32", { 2 }), cells(0, 8)
+  node:run(function(orch)
+    for digit = 1, 4 do orch.submit_next_level(nodes.append, { x, digit }, { worker = digit % 2 }) end
+    orch.submit_sub(nodes.tick, { tickets:slice(1, 1, 1), tickets:slice(1, 2, 1) })
+  end)
+  expect(x:get(1) == 1234 and tickets:get(2) == 1, "a run afterwards gives " .. x:get(1))
+  node:copy_from(kept, buffer)
+  expect(kept:get(1) == 77 and kept:get(8) == 77, "a buffer has changed")
+end
+
+-- Calls f(node, buffer, x) with a node of two chips; x must stay as it is.
+local function with_node(isolation, f, options)
+  local node <close> = nodes.open(isolation, options or { subs = 1 })
+  local buffer, x = node:malloc(0, 64), cells(5)
+  node:copy_to(buffer, cells(77, 8))
+  f(node, buffer, x)
+  for id = 0, 1 do
+    if node:describe(id).state == "lost" then node:restart(id) end
+  end
+  expect(x:get(1) == 5, "a host tensor has changed")
+  check_usable(node, buffer)
+end
+
+-- Device programs that end their worker, and what the error says of each. `how` is in the code.
+local ends = {
+  invalid = { "*(volatile int *)8 = 1;", "kernel_crash", 11 }, division = { "volatile int z = 0; z = 7 / z;", "kernel_crash", 8 },
+  bus_error = { "raise(SIGBUS);", "kernel_crash", 7 }, aborted = { "abort();", "kernel_crash worker_lost", 6 },
+  exit_0 = { "_exit(0);", "worker_lost" }, exit_1 = { "_exit(1);", "worker_lost" }, hang = { "for (;;);", "no_progress op_timeout" },
+}
+for name, way in pairs(ends) do
+  way.program = baton.program {
+    name = name, signature = { { "x", "inout", "i64" } },
+    kernels = { [name] = { core = "aiv", signature = { { "x", "inout" } }, code = ([[
+      #include <baton/kernel.h>
+      #include <signal.h>
+      #include <stdlib.h>
+      #include <unistd.h>
+      BATON_KERNEL(%s) { baton_io(args, 0, int64_t)[0] = 9; %s }]]):format(name, way[1]) } },
+    orchestration = { entry = name, code = ([[
+      #include <baton/orchestration.h>
+      BATON_ORCHESTRATION(%s) {
+        baton_aiv(o, baton_kernel(o, "%s"), BATON_ARGS(baton_inout(baton_param(o, args, 0))), NULL);
+      }]]):format(name, name) },
+  }
+end
+
+local function end_worker(isolation, name)
+  local way = ends[name]
+  with_node(isolation, function(node, _, x)
+    local other = cells(1)
+    local err = raised(way[2], node.run, node, function(orch)
+      orch.submit_next_level(way.program, { x }, { worker = 0, config = { timeout = SHORT } })
+      orch.submit_next_level(nodes.append, { x, 2 }, { worker = 1 }) -- depends on it
+      orch.submit_next_level(nodes.append, { other, 2 }, { worker = 1 })
+    end)
+    expect(err.worker == 0, "the error names worker " .. tostring(err.worker))
+    expect(not way[3] or err.signal == way[3], "the error names signal " .. tostring(err.signal))
+    pcall(x.get, x, 1) -- tells the failure once
+  end)
+end
+
+--- A kernel crashes or hangs.
+for _, name in ipairs { "invalid", "division", "bus_error", "hang" } do
+  faults["kernel_" .. name] = function(isolation) end_worker(isolation, name) end
+end
+
+--- The child aborts or exits in the middle of a task.
+for _, name in ipairs { "aborted", "exit_0", "exit_1" } do
+  of_children["kernel_" .. name] = function(isolation) end_worker(isolation, name) end
+end
+
+--- Both chips crash in one run: the first cause is told.
+function faults.two_at_once(isolation)
+  with_node(isolation, function(node, _, x)
+    local y = cells(6)
+    raised("kernel_crash no_progress op_timeout", node.run, node, function(orch)
+      orch.submit_next_level(ends.invalid.program, { x }, { worker = 0 })
+      orch.submit_next_level(ends.hang.program, { y }, { worker = 1, config = { timeout = SHORT } })
+    end)
+    pcall(x.get, x, 1)
+    pcall(y.get, y, 1)
+    expect(y:get(1) == 6, "a host tensor has changed")
+  end)
+end
+
+--- The child is killed while it is idle, and while it runs a task.
+function of_children.child_killed(isolation)
+  gate.close()
+  with_node(isolation, function(node, _, x)
+    local pid = node:describe(0).pid
+    os.execute("kill -KILL " .. pid)
+    await("the death of a child", function() return not process_lives(pid) end)
+    await("its replacement", function()
+      return pcall(node.run, node, function(orch) orch.submit_next_level(nodes.append, { cells(1), 1 }, { worker = 0 }) end)
+    end)
+    pid = node:describe(0).pid
+    local run = node:submit(function(orch)
+      orch.submit_next_level(nodes.hold, { x }, { worker = 0 })
+      orch.submit_next_level(nodes.append, { x, 2 }, { worker = 1 })
+    end)
+    gate.await "began"
+    os.execute("kill -KILL " .. pid)
+    local err = raised("worker_lost", run.wait, run)
+    expect(err.worker == 0 and err.signal == 9, "the error says " .. tostring(err))
+    pcall(x.get, x, 1)
+  end)
+  gate.gone()
+end
+
+-- The points of the protocol that a child passes again and again. At `open` and `ready` it has not been a worker yet.
+local points = { "take", "begin", "reply", "replied", "segment" }
+
+-- Opens a node whose first child for worker 0 ends at a point, when it comes there for the `nth` time.
+local function open_dying(isolation, point, nth)
+  host.setenv("BATON_WORKER_DIE_AT", ("%s:%d:1:0"):format(point, nth))
+  local opened = table.pack(pcall(nodes.open, isolation, { subs = 1 }))
+  host.setenv "BATON_WORKER_DIE_AT"
+  return table.unpack(opened)
+end
+
+--- The child ends at each point, in the middle of tasks, transfers and control commands.
+for _, point in ipairs(points) do
+  of_children["child_dies_at_" .. point] = function(isolation, nth)
+    local opened, result = open_dying(isolation, point, nth)
+    if not opened then -- in the middle of what opening asks of it
+      expect(result.code == "worker_lost", tostring(result))
+      return
+    end
+    local node <close> = result
+    local x, buffer = cells(0), nil
+    local function use_all()
+      buffer = buffer or node:malloc(0, 64)
+      node:copy_to(buffer, cells(77, 8))
+      node:run(function(orch) orch.submit_next_level(nodes.append, { x, 1 }, { worker = 0 }) end)
+    end
+    for _ = 1, 4 do -- somewhere in here the child dies, and what it was doing fails
+      local ok, err = pcall(use_all)
+      expect(ok or err.code == "worker_lost", tostring(err))
+      pcall(x.get, x, 1)
+    end
+    await("a usable node", function() return pcall(use_all) and pcall(check_usable, node, buffer) end)
+  end
+end
+
+--- The child ends before it is ready: the node does not open, and the next one does.
+for _, point in ipairs { "open", "ready" } do
+  of_children["child_dies_at_" .. point] = function(isolation)
+    local opened, err = open_dying(isolation, point, 1)
+    expect(not opened and err.code == "worker_lost" and err.worker == 0, tostring(err))
+    with_node(isolation, function() end)
+  end
+end
+
+--- A function that raises in the middle of submitting.
+function faults.raises_while_submitting(isolation)
+  with_node(isolation, function(node)
+    local y, thrown = cells(1), {}
+    local ok, err = pcall(node.run, node, function(orch)
+      for digit = 1, 20 do
+        orch.submit_next_level(nodes.append, { y, digit % 10 }, { worker = digit % 2 })
+        if digit == 10 then error(thrown) end
+      end
+    end)
+    expect(not ok and err == thrown, "another error: " .. tostring(err))
+    pcall(y.get, y, 1)
+  end)
+end
+
+--- A run is cancelled while one of its tasks runs.
+function faults.cancelled(isolation)
+  gate.close()
+  with_node(isolation, function(node, _, x)
+    local run = node:submit(function(orch)
+      local held = orch.submit_next_level(nodes.hold, { cells(0) }, { worker = 0 })
+      orch.submit_next_level(nodes.append, { x, 2 }, { deps = { held } })
+    end)
+    gate.await "began"
+    expect(run:cancel(), "nothing to cancel")
+    gate.open()
+    raised("cancelled", run.wait, run)
+    pcall(x.get, x, 1)
+  end)
+  gate.gone()
+end
+
+--- A node is closed while a task runs.
+function faults.closed(isolation)
+  gate.close()
+  local x = cells(0)
+  local node = nodes.open(isolation)
+  local run = node:submit(function(orch) orch.submit_next_level(nodes.hold, { x }, { worker = 0 }) end)
+  gate.await "began"
+  local pids = { node:describe(0).pid, node:describe(1).pid }
+  gate.open()
+  node:close()
+  pcall(run.wait, run)
+  for _, pid in pairs(pids) do
+    if pid > 0 then await("the end of a child", function() return not process_lives(pid) end) end
+  end
+  gate.gone()
+end
+
+--- Control commands and transfers are answered while a task runs.
+function faults.control_during_a_task(isolation)
+  gate.close()
+  with_node(isolation, function(node)
+    local run = node:submit(function(orch) orch.submit_next_level(nodes.hold, { cells(0) }, { worker = 0 }) end)
+    gate.await "began"
+    node:unregister(node:register(nodes.mix))
+    expect(node:stats(0).runs ~= nil and #node:dump() > 0, "no answer")
+    expect(not run:done(), "the task is over")
+    gate.open()
+    run:wait()
+  end)
+  gate.gone()
+end
+
+--- A worker program that is missing or no worker at all: the error names it, nothing is left.
+function of_children.spawn_fails(isolation)
+  local before = descriptors()
+  for _, program in ipairs { "/nowhere/baton-worker", "/bin/true", "/bin/false" } do
+    local ok, err = pcall(nodes.open, isolation, { worker_program = program, startup_timeout = 20 })
+    expect(not ok and tostring(err):find(program, 1, true), "the error is " .. tostring(err))
+  end
+  collectgarbage()
+  expect(descriptors() <= before, "descriptors are left")
+end
+
+-- A script with a node of two children, which prints their numbers and waits in a run.
+local script = [[
+  local gate = require "spec.support.gate"
+  local nodes = require "spec.support.node_programs"
+  local tensor = require "baton.tensor"
+  local node <close> = nodes.open("%s")
+  io.write(node:describe(0).pid or 0, " ", node:describe(1).pid or 0, "\n")
+  io.flush()
+  node:run(function(orch)
+    orch.submit_next_level(nodes.hold, { tensor.zeros("i64", { 1 }) }, { worker = 0 })
+    gate.await "began"
+    io.write("waits\n")
+    io.flush()
+  end)]]
+
+-- Runs the script, sends it a signal while it waits, returns its status and the numbers of its children.
+local function signal_script(isolation, signal)
+  gate.close()
+  local result = command.shell(([[
+    %s -e %s > "$XDG_RUNTIME_DIR/lines" & process=$!
+    until grep -q waits "$XDG_RUNTIME_DIR/lines"; do kill -0 $process || break; done
+    kill -%s $process; %s
+    wait $process; echo status $?; cat "$XDG_RUNTIME_DIR/lines"]]):format(command.quote(command.baton),
+    command.quote(script:format(isolation)), signal, signal == "INT" and ": > " .. os.getenv "BATON_TEST_GATE" .. "/open" or ""))
+  local first, second = result.out:match "(%d+) (%d+)\n"
+  expect(first, "the script says " .. result.out .. result.err)
+  return tonumber(result.out:match "status (%d+)"), { tonumber(first), tonumber(second) }, result
+end
+
+--- The process that owns the node is killed: its children go, nothing stays behind.
+function of_children.parent_killed(isolation)
+  local status, pids = signal_script(isolation, "KILL")
+  expect(status == 137, "status " .. status)
+  for _, pid in ipairs(pids) do await("the end of an orphan", function() return not process_lives(pid) end) end
+  gate.gone()
+end
+
+--- Ctrl-C while a run is waited for.
+function faults.interrupted(isolation)
+  local status, pids, result = signal_script(isolation, "INT")
+  expect(status == 130, "status " .. status .. ": " .. result.err)
+  for _, pid in ipairs(pids) do
+    if pid > 0 then await("the end of a child", function() return not process_lives(pid) end) end
+  end
+  gate.gone()
+end
+
+local list = {}
+
+--- The names of the faults that workers with this isolation can have, sorted.
+function list.names(isolation)
+  local names = {}
+  for name in pairs(faults) do names[#names + 1] = name end
+  if isolation == "process" then
+    for name in pairs(of_children) do names[#names + 1] = name end
+  end
+  table.sort(names)
+  return names
+end
+
+--- Makes a fault happen; `number` says at which of its places, from 1.
+function list.make(name, isolation, number) (faults[name] or of_children[name])(isolation, number) end
+
+return list
