@@ -246,10 +246,10 @@ static double bare_copied(void *context) {
 
 static const node_figure figures[] = {
     {"node_submit", "ns a submit", BATON_THREAD, 1, 4000, once_submit, NULL, NULL, 1},
-    {"node_run_thread", "us", BATON_THREAD, 1, 1000, once_run, NULL, NULL, 1e3},
-    {"node_roundtrip_awake", "us", BATON_PROCESS, 1, 2000, once_awake, bare_awake, "bare/spin", 1e3},
+    {"node_run_thread", "ns", BATON_THREAD, 1, 1000, once_run, NULL, NULL, 1},
+    {"node_roundtrip_awake", "ns", BATON_PROCESS, 1, 2000, once_awake, bare_awake, "bare/spin", 1},
     {"node_roundtrip_asleep", "us", BATON_PROCESS, 1, 20, once_asleep, bare_asleep, "bare/futex", 1e3},
-    {"node_program_roundtrip", "us", BATON_PROCESS, 1, 1000, once_program, NULL, NULL, 1e3},
+    {"node_program_roundtrip", "ns", BATON_PROCESS, 1, 1000, once_program, NULL, NULL, 1},
     {"node_throughput_1", "ns a task", BATON_PROCESS, 1, 20000, once_many, NULL, NULL, 1},
     {"node_throughput_2", "ns a task", BATON_PROCESS, 2, 20000, once_many, NULL, NULL, 1},
     {"node_program_throughput", "ns a task", BATON_PROCESS, 2, 5000, once_programs, NULL, NULL, 1},
