@@ -244,6 +244,12 @@ static void *fill_with_replies(void *context) {
   return NULL;
 }
 
+static void *await_cancellation(void *context) {
+  waiter *w = context;
+  w->woken = node_mailbox_await_cancel(&w->p->server, 0);
+  return NULL;
+}
+
 static void *await_control(void *context) {
   waiter *w = context;
   w->woken = node_mailbox_await_control(&w->p->client, base_deadline(soon));
@@ -312,7 +318,8 @@ static void abandoning_ends_every_wait(void **state) {
   (void)state;
   pair p;
   node_reply reply;
-  waiter waiters[NODE_LANES + 1];
+  enum { WAITS = 5 };
+  waiter waiters[WAITS];
   for (int by_server = 0; by_server < 2; by_server++) {
     open_pair(&p);
     uint64_t sent = 0;
@@ -321,10 +328,11 @@ static void abandoning_ends_every_wait(void **state) {
     start(&waiters[1], &p, NODE_TRANSFERS, await_command);
     start(&waiters[2], &p, NODE_CONTROL, await_command);
     start(&waiters[3], &p, NODE_CONTROL, await_control);
+    start(&waiters[4], &p, NODE_LANES, await_cancellation);
     uint32_t announced = node_doorbell_announce(p.bell);
     node_mailbox_abandon(by_server ? &p.server : &p.client);
     assert_true(node_doorbell_sleep(p.bell, announced, base_deadline(soon)));
-    for (int i = 0; i < NODE_LANES + 1; i++) assert_false(join(&waiters[i]));
+    for (int i = 0; i < WAITS; i++) assert_false(join(&waiters[i]));
     assert_true(node_mailbox_is_abandoned(by_server ? &p.client : &p.server));
     post(&p, NODE_CONTROL, 1, 0);
     assert_false(node_mailbox_await(&p.server, NODE_CONTROL, 0));
@@ -516,9 +524,12 @@ static void the_client_sees_what_the_server_does(void **state) {
 static void the_server_sees_which_runs_are_cancelled(void **state) {
   (void)state;
   pair p;
+  waiter w;
   open_pair(&p);
   assert_int_equal(node_mailbox_cancelled(&p.server), 0);
+  start(&w, &p, NODE_LANES, await_cancellation);
   node_mailbox_cancel(&p.client, 12);
+  assert_true(join(&w));
   assert_int_equal(node_mailbox_cancelled(&p.server), 12);
   close_pair(&p);
 }
