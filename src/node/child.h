@@ -8,7 +8,7 @@
 ** Returns the exit status: 0; 1 after a failure, which the parent is told; 2 if nobody who knows how has started it.
 **
 ** For tests, BATON_WORKER_DIE_AT=POINT[:NTH[:STARTED[:WORKER]]] in the environment: it kills itself when it passes a point of
-** node/point.h for the NTH time (1), if it is the STARTED-th child (1) of its worker and that has the number WORKER (any). */
+** node/point.h for the NTH time (1), if it is the STARTED-th child (1) of its worker and that has the number WORKER within its kind (any). */
 int node_child_main(int argc, char **argv, const node_script_calls *scripts);
 
 #endif

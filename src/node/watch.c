@@ -82,6 +82,10 @@ static baton_status refuse(int failure, const char *what, baton_error *err) {
   baton_status status = base_cause_status(failure, BATON_IO_ERROR);
   baton_error_set(err, status, "%s cannot be watched", what);
   baton_error_text(err, BATON_FIELD_CAUSE, "%s", strerror(failure));
+  if (failure == ENOSYS || failure == EPERM)
+    baton_error_text(
+        err, BATON_FIELD_HINT,
+        "it takes Linux 5.3 or later, and a sandbox that allows pidfd_open; or use thread isolation");
   return status;
 }
 
