@@ -161,14 +161,14 @@ const node_reply *node_executor_do(node_executor *executor, node_lane number, co
 
 /* --- Cancelling ----------------------------------------------------------------------------------------- */
 
-void node_executor_cancel(node_executor *executor, uint32_t run) {
+int node_executor_cancel(node_executor *executor, uint32_t run) {
   pthread_mutex_lock(&executor->running_lock);
   if (run > executor->cancelled) executor->cancelled = run;
-  if (executor->is_running && executor->running <= run && (executor->running || run == UINT32_MAX)) {
-    if (executor->chip) chip_worker_cancel_all(executor->chip);
-    if (executor->in_script) executor->scripts->interrupt(executor->state);
-  }
+  int runs = executor->is_running && executor->running <= run && (executor->running || run == UINT32_MAX);
+  if (runs && executor->chip) chip_worker_cancel_all(executor->chip);
+  if (runs && executor->in_script) executor->scripts->interrupt(executor->state);
   pthread_mutex_unlock(&executor->running_lock);
+  return runs;
 }
 
 baton_status node_executor_restart(node_executor *executor, baton_error *err) {

@@ -49,8 +49,10 @@ baton_status node_executor_close(node_executor *executor, baton_error *err);
 const node_reply *node_executor_do(node_executor *executor, node_lane lane, const node_command *command);
 
 /* What belongs to this run or an earlier one is not begun any more, and what runs of it ends early: the tasks of a device program
-** that have not begun, a script at its next instruction. A function of the host runs to its end. Any thread. */
-void node_executor_cancel(node_executor *executor, uint32_t run);
+** that have not begun, a script at its next instruction. A function of the host runs to its end. UINT32_MAX: also what belongs
+** to no run. True: something of it still runs; a script that was about to begin has heard nothing, so who wants it to end
+** calls again after a while. Any thread. */
+int node_executor_cancel(node_executor *executor, uint32_t run);
 
 /* Makes a chip that was lost ready again, within this process, and forgets what was cancelled. */
 BATON_MUST_CHECK baton_status node_executor_restart(node_executor *executor, baton_error *err);

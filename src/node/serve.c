@@ -4,6 +4,7 @@
 #include "node/point.h"
 #include "node/start.h"
 #include <string.h>
+#include <time.h>
 
 enum { CANCELLED_REPLY = 512 }; /* bytes */
 
@@ -87,17 +88,18 @@ static void *serve_lane(void *argument) {
   return NULL;
 }
 
-/* Tasks that run end early when their run is cancelled; also by a cancellation just before the end. */
+/* Tasks that run end early when their run is cancelled. */
 static void *watch_cancellations(void *argument) {
-  const server_lane *self = argument;
-  uint32_t seen = 0, now;
-  int waits;
-  do {
-    waits = node_mailbox_await_cancel(self->server->mailbox, seen);
-    now = node_mailbox_cancelled(self->server->mailbox);
-    if (now != seen) node_executor_cancel(self->server->executor, now);
-    seen = now;
-  } while (waits);
+  static const struct timespec nap = {.tv_nsec = 10000000};
+  const server *self = ((const server_lane *)argument)->server;
+  uint32_t seen = 0;
+  while (node_mailbox_await_cancel(self->mailbox, seen)) {
+    seen = node_mailbox_cancelled(self->mailbox);
+    while (node_executor_cancel(self->executor, seen)) {
+      nanosleep(&nap, NULL);
+      seen = node_mailbox_cancelled(self->mailbox);
+    }
+  }
   return NULL;
 }
 

@@ -98,8 +98,7 @@ static baton_status launch(thread_endpoint *self, baton_error *err) {
 /* What runs ends early, what waits is not begun. False: the thread does not end. */
 static int stop(thread_endpoint *self, int64_t deadline) {
   if (!self->is_started) return 1;
-  if (atomic_load_explicit(&self->state, memory_order_acquire) == READY)
-    node_executor_cancel(self->executor, UINT32_MAX);
+  node_mailbox_cancel(&self->base.mailbox, UINT32_MAX);
   node_mailbox_abandon(&self->base.mailbox);
   while (!atomic_load_explicit(&self->ended, memory_order_acquire))
     if (!base_futex_wait(&self->ended, 0, deadline)) break;
