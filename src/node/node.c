@@ -203,18 +203,22 @@ static baton_status add_worker(baton_node *node, node_kind kind, const baton_nod
 
 static baton_status blame(const node_worker *worker, baton_status status, baton_error *err) {
   if (status == BATON_OK || !err) return status;
-  baton_error_context(err, "%s %u", worker->kind == NODE_CHIPS ? "worker" : "sub worker", worker->id);
-  err->worker = (int32_t)worker->id;
+  err->worker = (int32_t)worker->id; /* endpoints name it in their messages */
   if (worker->kind == NODE_CHIPS) err->known |= BATON_KNOWN_WORKER;
   return status;
 }
 
-static baton_status await_ready(node_worker *worker, int64_t deadline, baton_error *err) {
-  BATON_TRY(worker->endpoint->calls->ready(worker->endpoint, deadline, err));
+/* From now on tasks may be sent to it. */
+static void admit(node_worker *worker) {
   node_lock(worker->node);
   worker->state = BATON_WORKER_READY;
   worker->node->dirty = 1;
   node_unlock(worker->node);
+}
+
+static baton_status await_ready(node_worker *worker, int64_t deadline, baton_error *err) {
+  BATON_TRY(worker->endpoint->calls->ready(worker->endpoint, deadline, err));
+  admit(worker);
   return BATON_OK;
 }
 
@@ -424,7 +428,7 @@ static baton_status add_chip(baton_node *node, const baton_node_chip *chip, uint
   node_worker *worker = node->workers[NODE_CHIPS][node->counts[NODE_CHIPS] - 1];
   baton_status status = worker->endpoint->calls->ready(worker->endpoint, deadline, err);
   if (status == BATON_OK) status = node_callables_tell(node, worker, err);
-  if (status == BATON_OK) status = await_ready(worker, deadline, err);
+  if (status == BATON_OK) admit(worker);
   *id = worker->id;
   if (status != BATON_OK) (void)node_worker_close(worker, deadline, NULL);
   return blame(worker, status, err);
