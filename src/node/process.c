@@ -47,7 +47,7 @@ static const char *kind_of(const process_endpoint *endpoint) {
 }
 
 static baton_status blame(const process_endpoint *endpoint, baton_error *err) {
-  if (!err) return BATON_OK;
+  if (!err || !endpoint->greeting.has_chip) return err ? err->code : BATON_OK;
   err->worker = (int32_t)endpoint->greeting.worker;
   err->known |= BATON_KNOWN_WORKER;
   return err->code;
