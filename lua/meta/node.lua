@@ -207,7 +207,7 @@ function orch.submit_sub_group(fn, arguments, options) end
 local sub_task = {}
 
 ---Waits for the function and gives what it has returned, the same each time; of a group that of one member. Raises what the function
----has raised. Inside the orchestrating function only.
+---has raised. Inside the orchestrating function, or after it while there is the run that node:submit returned.
 ---@param member? integer from 1 (default)
 ---@return any ...
 function sub_task:result(member) end
