@@ -165,6 +165,9 @@ for _, kind in ipairs { "thread", "process" } do
     end)
     teardown(function() node:close() end)
 
+    -- ThreadSanitizer has room for so many frames only that errors of Lua have left.
+    local pairs_too = not os.getenv "BATON_TEST_SMALL"
+
     -- Calls f(…) with all kinds of values at each position; what it raises is an error object or a text.
     local function torment(f, ...)
       local fixed = table.pack(...)
@@ -177,7 +180,7 @@ for _, kind in ipairs { "thread", "process" } do
         local one = table.pack(table.unpack(fixed))
         one[#one + 1] = values[i]
         try(table.unpack(one))
-        for j = i % 5 + 1, #values, 5 do
+        for j = i % 5 + 1, pairs_too and #values or 0, 5 do
           local two = table.pack(table.unpack(one))
           two[#two + 1] = values[j]
           try(table.unpack(two))
