@@ -14,6 +14,12 @@ local bump = baton.program {
     }]] },
 }
 
+-- The thread sanitizer hands a signal to a thread only when that calls into it, so a tight loop is never left.
+local function under_thread_sanitizer()
+  local maps = io.open "/proc/self/maps"
+  return maps and maps:read("a"):find("libtsan", 1, true) ~= nil
+end
+
 for _, isolation in ipairs { "thread", "process" } do
 describe("orch.submit_sub with isolation " .. isolation, function()
   local node, x
@@ -216,7 +222,8 @@ describe("orch.submit_sub with isolation " .. isolation, function()
     end)
   end)
 
-  it("ends an endless function when its run is cancelled", function()
+  local interrupts = under_thread_sanitizer() and pending or it
+  interrupts("ends an endless function when its run is cancelled", function()
     local path = os.tmpname()
     local run = node:submit(function(orch)
       orch.submit_sub(function(args)
