@@ -41,7 +41,7 @@ end
 -- Rounds of one worker, which is opened once.
 local function time_reusing(prepared, worker, count)
   local columns = new_columns { "Init", "Launch", "Finalize" }
-  local rounds <close> = worker:rounds(prepared.callable, prepared.args, prepared.config)
+  local rounds <close> = prepared:rounds(worker)
   for round = 1, count do
     prepared:restore()
     local begun = host.now()
@@ -81,9 +81,10 @@ local function time_opening(prepared, open, count)
     local opened = host.now()
     local timing = worker:run(prepared.callable, prepared.args, prepared.config)
     local ended = host.now()
+    local of_node = not prepared.program and worker:stats() or nil -- a closed node tells none
     worker:close()
     note_round(columns, round, timing, { begun, opened, ended, host.now() })
-    add_stats(stats, worker:stats())
+    add_stats(stats, of_node or worker:stats())
   end
   return columns, stats
 end

@@ -176,12 +176,33 @@ function case.prepare(scene, entry, worker, settings)
   return setmetatable(prepared, prepared_class)
 end
 
+-- The rounds of a node, as those of a chip: each is a run.
+local node_rounds = { __close = function() end }
+node_rounds.__index = node_rounds
+
+function node_rounds:init_round() self.round = self.round + 1 end
+
+function node_rounds:launch()
+  local callable, round = self.prepared.callable, self.round
+  self.run = self.worker:submit(function(orch, args) callable(orch, args, round) end, self.prepared.args, self.prepared.config)
+end
+
+function node_rounds:finalize_round() self.run:wait() end
+function node_rounds:timing() return self.run:timing() end
+function node_rounds:finalize() end -- luacheck: ignore self
+
+--- Rounds of what was prepared, to be closed.
+function prepared_class:rounds(worker)
+  if self.program then return worker:rounds(self.program, self.args, self.config) end
+  return setmetatable({ prepared = self, worker = worker, round = 0 }, node_rounds)
+end
+
 -- A function that runs the case once and returns its timing. Many runs are rounds, but for resident outputs: these would
 -- come back after the last one only.
 local function runner(prepared, worker, many)
   local callable, args, config = prepared.callable, prepared.args, prepared.config
   if not many or config.resident then return function() return worker:run(callable, args, config) end end
-  local rounds = worker:rounds(callable, args, config)
+  local rounds = prepared:rounds(worker)
   return function()
     rounds:init_round()
     rounds:launch()

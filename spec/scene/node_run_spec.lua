@@ -147,8 +147,8 @@ describe("on a scene of level 3", function()
     end)
 
     it("shows what the orchestrating function raised", function()
-      refused(3, "sums  a2a3sim  -  small  0 rounds  FAIL  %s:36: not today", "scene.orchestrate = function() error 'not today' end")
-      refused(2, "sums  a2a3sim  -  small  0 rounds  FAIL  out_of_range: worker 2: the node has 0 to 1",
+      refused(3, "sums  a2a3sim  -  small  0 rounds  FAIL  %s:34: not today", "scene.orchestrate = function() error 'not today' end")
+      refused(2, "sums  a2a3sim  -  small  0 rounds  FAIL  out_of_range: malloc: worker 2: this node has the workers 0 to 1",
         "scene.orchestrate = function(orch) orch.malloc(2, 4) end")
     end)
   end)
