@@ -71,8 +71,7 @@ if ... then return scene end -- `baton run` loads the file with its path
 local p = scene.cases[1].params
 local args = scene.args(p, 42)
 local node <close> = baton.worker { level = 3, devices = RANKS, subs = 1 }
-local rounds <close> = node:rounds(function(orch, list, round) scene.orchestrate(orch, list, p, round) end, args)
-for round in rounds:each(p.rounds) do
+for round = 1, p.rounds do
+  node:run(function(orch) scene.orchestrate(orch, args, p, round) end)
   if round % 20 == 0 then print(("round %3d  loss %.1e"):format(round, args.log:get(round))) end
 end
-rounds:finalize()

@@ -1,5 +1,5 @@
 -- group_reservation: groups on chips 0 and 1, groups on chips 1 and 2, single tasks on chips 0 and 2. The members of a group
--- begin together, which they show by waiting for each other; and no task overtakes one that came before it on its chip.
+-- begin together, which they show by waiting for each other; and no task overtakes a group that waits for its chips.
 local baton = require "baton"
 local tensor = require "baton.tensor"
 
@@ -48,6 +48,7 @@ return baton.scene {
           orch.submit_next_level(meet, members[1], { worker = set[1] })
         end
       end
+      orch.wait()
     end
     orch.submit_sub(check, { tickets = baton.input(args.tickets), in_order = args.in_order, chips = chips })
   end,
