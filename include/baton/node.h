@@ -146,6 +146,55 @@ int baton_node_run_cancel(baton_node_run *run);
 baton_timing baton_node_run_timing(const baton_node_run *run);
 void baton_node_run_close(baton_node_run *run);
 
+/* --- Rounds --------------------------------------------------------------------------------------------- */
+
+typedef struct baton_node_rounds baton_node_rounds;
+
+/* As baton_node_function; rounds count from 1. */
+typedef baton_status (*baton_node_round_function)(baton_node_orch *o, void *context, int64_t round,
+                                                  baton_error *err);
+
+typedef struct baton_node_rounds_options {
+  baton_node_round_function function;
+  void *context;
+  /* Host tensors that are copied to each worker once: a device program that only reads one is given its copy, by a task that was
+  ** submitted before. Without a place of its own it goes to the worker that this round has given the fewest such tasks, of those to
+  ** the one that has most of the copies. After a task of the rounds that writes the tensor it is copied again; what anyone else
+  ** writes after the copy is not seen. Baton holds the tensors until the rounds end. */
+  baton_tensor *const *residents;
+  uint32_t nresidents;
+  const baton_config *
+      config; /* of each round, as for baton_node_submit, but for `resident`, which is NULL; NULL: defaults */
+} baton_node_rounds_options;
+
+/* Another resident tensor of the same dtype and shape. */
+typedef struct baton_node_rebind {
+  uint32_t resident; /* which, from 0 */
+  baton_tensor *tensor;
+} baton_node_rebind;
+
+/* The same function again and again. What a run registers, uploads and allocates on workers stays anyway; intermediates end with
+** their round. The caller owns *out and closes it, before or after the node; one thread at a time uses it. Steps, their order and
+** their failures are those of baton_rounds (rounds.h): init_round opens a round; launch calls the function and returns; finalize_round
+** waits for its tasks. After a failed round its copies of resident tensors are made again. */
+BATON_MUST_CHECK baton_status baton_node_rounds_open(baton_node *node,
+                                                     const baton_node_rounds_options *options,
+                                                     baton_node_rounds **out, baton_error *err);
+BATON_MUST_CHECK baton_status baton_node_rounds_init_round(baton_node_rounds *rounds,
+                                                           const baton_node_rebind *rebinds,
+                                                           uint32_t nrebinds, baton_error *err);
+BATON_MUST_CHECK baton_status baton_node_rounds_launch(baton_node_rounds *rounds, baton_error *err);
+BATON_MUST_CHECK baton_status baton_node_rounds_finalize_round(baton_node_rounds *rounds, double seconds,
+                                                               int *over, baton_error *err);
+/* Of the last round that finalize_round found to be over; all zero before. */
+baton_timing baton_node_rounds_timing(const baton_node_rounds *rounds);
+/* Cancels a round in flight, waits for it and frees the copies; steps answer `closed` then. Closing the node does the same. Inside
+** an orchestrating function of the node: `state`. */
+baton_status baton_node_rounds_finalize(baton_node_rounds *rounds, baton_error *err);
+/* Finalizes and gives the object back. Inside an orchestrating function of the node it does not wait, in that of these rounds it
+** takes effect when the function has returned. NULL is ignored. */
+void baton_node_rounds_close(baton_node_rounds *rounds);
+
 /* --- Orchestration: on the thread that called, until the function returns ------------------------------- */
 
 /* An argument of a task. One of tensor, buffer with view, view alone (of baton_node_alloc), or a scalar. */

@@ -56,6 +56,20 @@ function node:run(fn, arguments, config) end
 ---@return baton.run
 function node:submit(fn, arguments, config) end
 
+---The same function again and again: each `launch` calls it with the number of the round, from 1, and returns;
+---`finalize_round` waits for its tasks. What is registered, uploaded and allocated on workers stays between rounds;
+---`orch.alloc` tensors end with their round. The function gets a copy of the table of arguments, one level deep, in which
+---`init_round { NAME = value }` replaces entries by others of the same kind, tensors of the same dtype and shape.
+---`config.resident` names host tensors in it that are copied once to each worker that uses them: a device program that only
+---reads one, or a contiguous part of it, is given its copy there. Without a place of its own such a task goes to the worker that
+---the round has given the fewest. After a task of the rounds that writes the tensor, a failed round or `init_round` with another
+---one it is copied again; what anybody else writes after the copy is not seen. Errors of a round have its number as `round`.
+---@param fn fun(orch: baton.orch, arguments: any, round: integer)
+---@param arguments? any
+---@param config? baton.config
+---@return baton.rounds
+function node:rounds(fn, arguments, config) end
+
 ---Device memory of a worker, as worker:malloc. It belongs to the worker, not to a run.
 ---@param worker integer
 ---@param nbytes integer|string

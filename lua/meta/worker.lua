@@ -280,7 +280,7 @@ function run:timing() end
 ---Gives the run back; cancels it first if it goes on. Closing twice is legal.
 function run:close() end
 
----One program again and again. A step out of order raises `state` and changes nothing. If a step fails, its round is
+---One program, or one orchestrating function of a node, again and again. A step out of order raises `state` and changes nothing. If a step fails, its round is
 ---closed without outputs, and the next `init_round` starts clean.
 ---@class baton.rounds
 local rounds = {}
@@ -290,7 +290,8 @@ local rounds = {}
 ---@param rebind? table<string|integer, baton.value>
 function rounds:init_round(rebind) end
 
----Returns as soon as the device has the round. An error of the graph function is raised as it is.
+---Returns as soon as the device has the round, that of a node when its function has returned. An error of the graph function or
+---the orchestrating function is raised as it is.
 function rounds:launch() end
 
 ---Waits at most `seconds` (default: until the end). True when the round ended well and outputs are back, nil if the time

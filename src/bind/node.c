@@ -235,6 +235,7 @@ void bind_open_nodes(lua_State *L) {
   lua_newtable(L);
   bind_functions(L, "node", methods);
   bind_functions(L, "node", bind_node_run_methods);
+  bind_functions(L, "node", bind_node_rounds_methods);
   bind_functions(L, "node", bind_node_memory_methods);
   bind_functions(L, "node", bind_node_handle_methods);
   lua_pushcclosure(L, node_index, 1);

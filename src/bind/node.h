@@ -15,8 +15,9 @@ void bind_open_orch(lua_State *L);
 /* The node at `arg`, closed or not; raises `invalid_argument` for what is none. */
 baton_node *bind_check_node(lua_State *L, int arg);
 
-/* Methods of nodes: node_run.c, node_memory.c, handle.c. */
-extern const luaL_Reg bind_node_run_methods[], bind_node_memory_methods[], bind_node_handle_methods[];
+/* Methods of nodes: node_run.c, node_rounds.c, node_memory.c, handle.c. */
+extern const luaL_Reg bind_node_run_methods[], bind_node_rounds_methods[], bind_node_memory_methods[],
+    bind_node_handle_methods[];
 
 /* A worker id. One that there is not is refused by the core. */
 uint32_t bind_check_worker_id(lua_State *L, int arg);

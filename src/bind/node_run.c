@@ -4,61 +4,54 @@
 #include "bind/worker_options.h"
 #include <string.h>
 
-/* A call under way: (node, function [, arguments [, config]]). */
-typedef struct run_call {
-  lua_State *L;
-  baton_node *node;
-  bind_orch *orch;      /* NULL: not made yet */
-  baton_error *err;     /* of calls of orch; not the shared one: the function may use that */
-  baton_error *failure; /* of orch.fail */
-  int raised;           /* stack index of the error that the function raised; 0: none */
-  int owner;            /* stack index of what keeps the node */
-  const bind_run *run;  /* that will be returned; NULL: none */
-  baton_config config;
-} run_call;
-
 enum { NODE = 1, FUNCTION, ARGUMENTS, CONFIG };
 
-/* Reads it from indices 1 to 4. */
-static void read_call(lua_State *L, run_call *call) {
-  lua_settop(L, CONFIG);
-  *call = (run_call){.L = L, .node = bind_check_node(L, NODE), .owner = NODE};
-  if (lua_type(L, FUNCTION) != LUA_TFUNCTION)
-    bind_bad_argument(L, "a function of orch and the arguments expected, got %s", bind_describe(L, FUNCTION));
-  bind_read_config(L, CONFIG, &call->config);
+void bind_orchestration_begin(lua_State *L, bind_orchestration *call, int first) {
+  luaL_checkstack(L, 16, NULL);
+  *call = (bind_orchestration){.L = L, .node = bind_check_node(L, first), .first = first, .owner = first};
   call->err = bind_push_error(L);
   call->failure = bind_push_error(L);
-  luaL_checkstack(L, 12, NULL);
+}
+
+/* Reads node, function, arguments and config from indices 1 to 4. */
+static void read_call(lua_State *L, bind_orchestration *call, baton_config *config) {
+  lua_settop(L, CONFIG);
+  (void)bind_check_node(L, NODE);
+  if (lua_type(L, FUNCTION) != LUA_TFUNCTION)
+    bind_bad_argument(L, "a function of orch and the arguments expected, got %s", bind_describe(L, FUNCTION));
+  bind_read_config(L, CONFIG, config);
+  bind_orchestration_begin(L, call, NODE);
 }
 
 /* Protected: (call, o, node, function, arguments). */
 static int call_protected(lua_State *L) {
-  run_call *call = lua_touserdata(L, 1);
+  bind_orchestration *call = lua_touserdata(L, 1);
   baton_node_orch *o = lua_touserdata(L, 2);
   lua_pushvalue(L, 4);
   call->orch = bind_push_orch(L, o, call->node, call->err, call->failure, 3);
   call->orch->run = call->run;
   lua_pushvalue(L, 5);
-  lua_call(L, 2, 0);
+  if (call->round) lua_pushinteger(L, call->round);
+  lua_call(L, call->round ? 3 : 2, 0);
   return 0;
 }
 
 /* What whoever else waits for the tasks of the run is told. The value that was raised is on top of the stack. */
-static baton_status explain(const run_call *call, baton_error *err) {
+static baton_status explain(const bind_orchestration *call, baton_error *err) {
   const char *text = lua_type(call->L, -1) == LUA_TSTRING ? lua_tostring(call->L, -1) : NULL;
   return baton_error_set(err, BATON_USER_FAIL, "the orchestrating function raised an error%s%s",
                          text ? ": " : "", text ? text : "");
 }
 
-static baton_status call_function(baton_node_orch *o, void *context, baton_error *err) {
-  run_call *call = context;
+baton_status bind_orchestrate(baton_node_orch *o, void *context, baton_error *err) {
+  bind_orchestration *call = context;
   lua_State *L = call->L;
   lua_pushcfunction(L, call_protected);
   lua_pushlightuserdata(L, call);
   lua_pushlightuserdata(L, o);
   lua_pushvalue(L, call->owner);
-  lua_pushvalue(L, FUNCTION);
-  lua_pushvalue(L, ARGUMENTS);
+  lua_pushvalue(L, call->first + 1);
+  lua_pushvalue(L, call->first + 2);
   int failed = lua_pcall(L, 5, 0, 0);
   if (call->orch) call->orch->o = NULL;
   if (failed) {
@@ -70,19 +63,21 @@ static baton_status call_function(baton_node_orch *o, void *context, baton_error
 }
 
 static int node_run(lua_State *L) { /* node:run(fn, arguments [, config]) -> timing */
-  run_call call;
+  bind_orchestration call;
+  baton_config config;
   baton_timing timing;
-  read_call(L, &call);
+  read_call(L, &call, &config);
   baton_error *err = bind_push_error(L);
-  if (baton_node_run_function(call.node, call_function, &call, &call.config, &timing, err) != BATON_OK)
+  if (baton_node_run_function(call.node, bind_orchestrate, &call, &config, &timing, err) != BATON_OK)
     return bind_raise_outcome(L, call.raised, err);
   bind_push_timing(L, &timing);
   return 1;
 }
 
 static int node_submit(lua_State *L) { /* node:submit(fn, arguments [, config]) -> run */
-  run_call call;
-  read_call(L, &call);
+  bind_orchestration call;
+  baton_config config;
+  read_call(L, &call, &config);
   bind_run *made = bind_push_new_run(L, NODE);
   int run = lua_gettop(L);
   call.run = made;
@@ -90,7 +85,7 @@ static int node_submit(lua_State *L) { /* node:submit(fn, arguments [, config]) 
   lua_pushvalue(L, ARGUMENTS);
   lua_setiuservalue(L, run, 2); /* and its arguments */
   baton_error *err = bind_push_error(L);
-  if (baton_node_submit(call.node, call_function, &call, &call.config, &made->node, err) != BATON_OK)
+  if (baton_node_submit(call.node, bind_orchestrate, &call, &config, &made->node, err) != BATON_OK)
     return bind_raise_outcome(L, call.raised, err);
   lua_pushvalue(L, run);
   return 1;

@@ -26,6 +26,25 @@ bind_orch *bind_push_orch(lua_State *L, baton_node_orch *o, baton_node *node, ba
 ** dead or has failed. */
 bind_orch *bind_check_orch(lua_State *L);
 
+/* One call of an orchestrating function under way. */
+typedef struct bind_orchestration {
+  lua_State *L;
+  baton_node *node;
+  bind_orch *orch;            /* NULL: not made yet */
+  baton_error *err;           /* of calls of orch; not the shared one: the function may use that */
+  baton_error *failure;       /* of orch.fail */
+  int first;                  /* stack index of the node, the function and its arguments */
+  int owner;                  /* stack index of what keeps the node */
+  const struct bind_run *run; /* that will be returned; NULL: none */
+  int64_t round;              /* what the function is handed as a third; 0: nothing */
+  int raised;                 /* stack index of the error that the function raised; 0: none */
+} bind_orchestration;
+
+/* Pushes what the call needs. */
+void bind_orchestration_begin(lua_State *L, bind_orchestration *call, int first);
+/* A baton_node_function whose context is the call. What the function raises stays on the stack. */
+baton_status bind_orchestrate(baton_node_orch *o, void *context, baton_error *err);
+
 /* "orch.NAME" of the running function. It lives as long as the function. */
 const char *bind_orch_who(lua_State *L);
 

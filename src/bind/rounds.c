@@ -1,38 +1,38 @@
-/* Rounds: worker:rounds, and their steps. User values: 1 the worker, 2 the program. */
+/* Rounds: worker:rounds, and the steps of rounds of chips and of nodes. */
+#include "bind/rounds.h"
 #include "bind/arguments.h"
 #include "bind/worker.h"
 #include "chip/program/program.h"
-#include <baton/rounds.h>
 
 static const char rounds_class[] = "baton.rounds";
 
-typedef struct rounds_userdata {
-  baton_rounds *rounds; /* NULL: they never opened, or were collected */
-  int ended;            /* a round has ended well */
-} rounds_userdata;
+bind_rounds *bind_push_new_rounds(lua_State *L, int first, int count) {
+  bind_rounds *rounds = lua_newuserdatauv(L, sizeof *rounds, BIND_ROUNDS_VALUES);
+  *rounds = (bind_rounds){0};
+  luaL_setmetatable(L, rounds_class);
+  for (int i = 1; i <= count; i++) {
+    lua_pushvalue(L, first + i - 1);
+    lua_setiuservalue(L, -2, i);
+  }
+  return rounds;
+}
 
 static int worker_rounds(lua_State *L) { /* worker:rounds(program, arguments [, config]) -> rounds */
   bind_submission s;
   bind_read_submission(L, &s);
-  rounds_userdata *userdata = lua_newuserdatauv(L, sizeof *userdata, 2);
-  *userdata = (rounds_userdata){0};
-  luaL_setmetatable(L, rounds_class);
-  for (int i = 1; i <= 2; i++) {
-    lua_pushvalue(L, i);
-    lua_setiuservalue(L, -2, i);
-  }
+  bind_rounds *rounds = bind_push_new_rounds(L, 1, 2);
   baton_error *err = bind_error(L);
   baton_status status =
-      baton_rounds_open(s.worker, s.program, s.values, s.count, &s.config, &userdata->rounds, err);
+      baton_rounds_open(s.worker, s.program, s.values, s.count, &s.config, &rounds->chip, err);
   bind_program_release(s.hold);
   return status == BATON_OK ? 1 : bind_raise(L, err);
 }
 
-static rounds_userdata *check_rounds(lua_State *L) {
-  rounds_userdata *userdata = luaL_testudata(L, 1, rounds_class);
-  if (!userdata) bind_bad_argument(L, "rounds expected, got %s", bind_describe(L, 1));
-  if (!userdata->rounds) bind_fail(L, BATON_CLOSED, "the rounds are closed");
-  return userdata;
+static bind_rounds *check_rounds(lua_State *L) {
+  bind_rounds *rounds = luaL_testudata(L, 1, rounds_class);
+  if (!rounds) bind_bad_argument(L, "rounds expected, got %s", bind_describe(L, 1));
+  if (!rounds->chip && !rounds->node) bind_fail(L, BATON_CLOSED, "the rounds are closed");
+  return rounds;
 }
 
 /* The program, at the top of the stack. */
@@ -76,31 +76,43 @@ static const baton_rebind *read_rebinds(lua_State *L, uint32_t *count) {
 
 /* --- Steps ---------------------------------------------------------------------------------------------- */
 
-static void init_round(lua_State *L, const rounds_userdata *userdata, const baton_rebind *rebinds,
-                       uint32_t count) {
+/* With other arguments at index 2, or nil. */
+static void init_round(lua_State *L, bind_rounds *rounds) {
+  uint32_t count;
+  if (rounds->node) {
+    bind_node_init_round(L, rounds);
+    return;
+  }
+  const baton_rebind *rebinds = read_rebinds(L, &count);
   baton_error *err = bind_error(L);
-  if (baton_rounds_init_round(userdata->rounds, rebinds, count, err) != BATON_OK) bind_raise(L, err);
+  if (baton_rounds_init_round(rounds->chip, rebinds, count, err) != BATON_OK) bind_raise(L, err);
 }
 
 static int rounds_init_round(lua_State *L) { /* rounds:init_round([{NAME = value, …}]) */
-  const rounds_userdata *userdata = check_rounds(L);
-  uint32_t count;
+  bind_rounds *rounds = check_rounds(L);
   lua_settop(L, 2);
-  const baton_rebind *rebinds = read_rebinds(L, &count);
-  init_round(L, userdata, rebinds, count);
+  init_round(L, rounds);
   return 0;
 }
 
-/* Leaves the stack as it found it, unless it raises. */
-static void launch(lua_State *L, const rounds_userdata *userdata) {
+static void launch_program(lua_State *L, const bind_rounds *rounds) {
   bind_build build;
-  int top = lua_gettop(L);
   (void)push_program(L);
+  int program = lua_gettop(L);
   baton_error *err = bind_push_error(L); /* not the shared one: the graph function may use that */
-  bind_graph_call *before = bind_build_enter(L, &build, top + 1);
-  baton_status status = baton_rounds_launch(userdata->rounds, err);
+  bind_graph_call *before = bind_build_enter(L, &build, program);
+  baton_status status = baton_rounds_launch(rounds->chip, err);
   bind_build_leave(before);
   if (status != BATON_OK) bind_raise_outcome(L, build.raised, err);
+}
+
+/* Leaves the stack as it found it, unless it raises. */
+static void launch(lua_State *L, bind_rounds *rounds) {
+  int top = lua_gettop(L);
+  if (rounds->node)
+    bind_node_launch(L, rounds);
+  else
+    launch_program(L, rounds);
   lua_settop(L, top);
 }
 
@@ -110,36 +122,39 @@ static int rounds_launch(lua_State *L) {
 }
 
 /* True when the round is over. */
-static int finalize_round(lua_State *L, rounds_userdata *userdata, double seconds) {
+static int finalize_round(lua_State *L, bind_rounds *rounds, double seconds) {
   int over;
   baton_error *err = bind_error(L);
-  if (baton_rounds_finalize_round(userdata->rounds, seconds, &over, err) != BATON_OK) bind_raise(L, err);
-  userdata->ended |= over;
+  baton_status status = rounds->node ? baton_node_rounds_finalize_round(rounds->node, seconds, &over, err)
+                                     : baton_rounds_finalize_round(rounds->chip, seconds, &over, err);
+  if (status != BATON_OK) bind_raise(L, err);
+  rounds->ended |= over;
   return over;
 }
 
 static int
 rounds_finalize_round(lua_State *L) { /* rounds:finalize_round([seconds]): true; nil if the time is up */
-  rounds_userdata *userdata = check_rounds(L);
+  bind_rounds *rounds = check_rounds(L);
   double seconds = lua_isnoneornil(L, 2) ? -1 : bind_check_number(L, 2, "seconds");
   if (!lua_isnoneornil(L, 2) && !(seconds >= 0))
     bind_bad_argument(L, "seconds must be 0 or more, got %s", bind_describe(L, 2));
-  if (finalize_round(L, userdata, seconds))
+  if (finalize_round(L, rounds, seconds))
     lua_pushboolean(L, 1);
   else
     lua_pushnil(L);
   return 1;
 }
 
-static int push_timing(lua_State *L, const rounds_userdata *userdata) {
-  baton_timing timing = baton_rounds_timing(userdata->rounds);
+static int push_timing(lua_State *L, const bind_rounds *rounds) {
+  baton_timing timing =
+      rounds->node ? baton_node_rounds_timing(rounds->node) : baton_rounds_timing(rounds->chip);
   bind_push_timing(L, &timing);
   return 1;
 }
 
 static int rounds_timing(lua_State *L) { /* nil before the first round has ended */
-  const rounds_userdata *userdata = check_rounds(L);
-  return userdata->ended ? push_timing(L, userdata) : 0;
+  const bind_rounds *rounds = check_rounds(L);
+  return rounds->ended ? push_timing(L, rounds) : 0;
 }
 
 /* One round of `each`; upvalues: the rounds, how many, how many so far. */
@@ -148,13 +163,14 @@ static int next_round(lua_State *L) {
   lua_settop(L, 0);
   if (done >= count) return 0;
   lua_pushvalue(L, lua_upvalueindex(1));
-  rounds_userdata *userdata = check_rounds(L);
-  init_round(L, userdata, NULL, 0);
-  launch(L, userdata);
-  (void)finalize_round(L, userdata, -1);
+  bind_rounds *rounds = check_rounds(L);
+  lua_settop(L, 2); /* no other arguments */
+  init_round(L, rounds);
+  launch(L, rounds);
+  (void)finalize_round(L, rounds, -1);
   lua_pushinteger(L, done + 1);
   lua_copy(L, -1, lua_upvalueindex(3));
-  return 1 + push_timing(L, userdata);
+  return 1 + push_timing(L, rounds);
 }
 
 static int rounds_each(lua_State *L) { /* for i, timing in rounds:each(count) do … end */
@@ -170,18 +186,21 @@ static int rounds_each(lua_State *L) { /* for i, timing in rounds:each(count) do
 /* --- The end -------------------------------------------------------------------------------------------- */
 
 static int rounds_finalize(lua_State *L) { /* :finalize() and :close() */
-  const rounds_userdata *userdata = luaL_testudata(L, 1, rounds_class);
-  if (!userdata) bind_bad_argument(L, "rounds expected, got %s", bind_describe(L, 1));
+  const bind_rounds *rounds = luaL_testudata(L, 1, rounds_class);
+  if (!rounds) bind_bad_argument(L, "rounds expected, got %s", bind_describe(L, 1));
+  if (!rounds->chip && !rounds->node) return 0;
   baton_error *err = bind_error(L);
-  if (!userdata->rounds || baton_rounds_finalize(userdata->rounds, err) == BATON_OK) return 0;
-  return bind_raise(L, err);
+  baton_status status =
+      rounds->node ? baton_node_rounds_finalize(rounds->node, err) : baton_rounds_finalize(rounds->chip, err);
+  return status == BATON_OK ? 0 : bind_raise(L, err);
 }
 
 static int rounds_end(lua_State *L) { /* __close and __gc: what fails is logged */
-  rounds_userdata *userdata = luaL_checkudata(L, 1, rounds_class);
-  baton_rounds *rounds = userdata->rounds;
-  userdata->rounds = NULL;
-  baton_rounds_close(rounds);
+  bind_rounds *rounds = luaL_checkudata(L, 1, rounds_class), closed = *rounds;
+  rounds->chip = NULL;
+  rounds->node = NULL;
+  baton_rounds_close(closed.chip);
+  baton_node_rounds_close(closed.node);
   return 0;
 }
 

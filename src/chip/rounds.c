@@ -85,16 +85,20 @@ baton_status baton_rounds_open(baton_worker *worker, baton_program *program, con
 
 /* --- Steps ---------------------------------------------------------------------------------------------- */
 
-/* Refuses a step that is not the turn of. */
-static baton_status check_step(const baton_rounds *rounds, const char *what, chip_step expected,
-                               baton_error *err) {
+baton_status chip_round_check(chip_step step, int64_t number, const char *what, chip_step expected,
+                              baton_error *err) {
   static const char *const next[] = {"init_round", "launch", "finalize_round"};
   static const char *const state[] = {"", "not launched", "launched"};
-  if (rounds->step == expected) return BATON_OK;
-  if (rounds->step == CHIP_ROUND_CLOSED)
+  if (step == expected) return BATON_OK;
+  if (step == CHIP_ROUND_CLOSED)
     return baton_error_set(err, BATON_STATE, "%s: no round is open, call init_round first", what);
   return baton_error_set(err, BATON_STATE, "%s: round %lld is open and %s, call %s first", what,
-                         (long long)rounds->number, state[rounds->step], next[rounds->step]);
+                         (long long)number, state[step], next[step]);
+}
+
+static baton_status check_step(const baton_rounds *rounds, const char *what, chip_step expected,
+                               baton_error *err) {
+  return chip_round_check(rounds->step, rounds->number, what, expected, err);
 }
 
 /* What follows a step: the round is closed if it failed. */

@@ -21,6 +21,10 @@ struct baton_rounds {
   baton_rounds *older, *newer; /* in the list of the worker, until everything is given back */
 };
 
+/* Refuses a step, `what`, that is not the turn of: the round of this number has come to `step`. Also for rounds of nodes. */
+BATON_MUST_CHECK baton_status chip_round_check(chip_step step, int64_t number, const char *what,
+                                               chip_step expected, baton_error *err);
+
 /* For the shutdown, when the device has nothing to do and nobody is inside: finalizes all rounds, the newest first, and
 ** gives back what they have whatever fails. */
 baton_status chip_rounds_close(baton_worker *worker, baton_error *err);

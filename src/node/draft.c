@@ -38,7 +38,7 @@ static const baton_view *view_of(const baton_node_value *value) {
   return value->tensor ? baton_tensor_view(value->tensor) : value->view;
 }
 
-static uint32_t mode_of(const node_draft *draft, const baton_node_value *value, uint32_t i) {
+uint32_t node_mode_of(const chip_signature *signature, const baton_node_value *value, uint32_t i) {
   switch (value->tag) {
   case BATON_INPUT: return TASK_READS;
   case BATON_OUTPUT: return TASK_WRITES;
@@ -46,7 +46,6 @@ static uint32_t mode_of(const node_draft *draft, const baton_node_value *value, 
   case BATON_NO_DEP: return 0;
   default: break;
   }
-  const chip_signature *signature = draft->callable ? draft->callable->signature : NULL;
   if (!signature) return TASK_READS | TASK_WRITES;
   baton_direction direction = signature->items[i].direction;
   return direction == BATON_IN ? TASK_READS : direction == BATON_OUT ? TASK_WRITES : TASK_READS | TASK_WRITES;
@@ -151,7 +150,7 @@ static baton_status check_values(node_draft *draft, uint32_t part, uint32_t firs
     draft->modes[first + i] = 0;
     if (!view) continue;
     task_access *access = &draft->accesses[draft->naccesses];
-    draft->modes[first + i] = mode_of(draft, value, i);
+    draft->modes[first + i] = node_mode_of(draft->callable ? draft->callable->signature : NULL, value, i);
     make_access(value, view, draft->modes[first + i], access);
     if (value->buffer) BATON_TRY(check_buffer(draft, part, i, &draft->places[part], err));
     if (!value->buffer && !value->tensor) BATON_TRY(check_block(draft, part, i, access, err));

@@ -64,6 +64,7 @@ void node_release(baton_node *node) {
   pthread_cond_destroy(&node->left);
   pthread_mutex_destroy(&node->lock);
   pthread_mutex_destroy(&node->closing_lock);
+  pthread_mutex_destroy(&node->rounds_lock);
   base_free(node->worker_program);
   base_free(node->runtime);
   base_free(node);
@@ -149,6 +150,7 @@ static baton_status create(const baton_node_options *options, baton_node **out, 
   atomic_init(&node->holders, 1);
   pthread_mutex_init(&node->lock, NULL);
   pthread_mutex_init(&node->closing_lock, NULL);
+  pthread_mutex_init(&node->rounds_lock, NULL);
   pthread_mutex_init(&node->callables.lock, NULL);
   pthread_condattr_t monotonic;
   pthread_condattr_init(&monotonic);
@@ -329,6 +331,7 @@ static baton_status shut_down(baton_node *node, baton_error *err) {
   if (!await_quiet(node, base_deadline(CLOSE_SECONDS)))
     return baton_error_set(err, BATON_BUSY, "close: a run or a call of the node has not ended for %d s",
                            CLOSE_SECONDS);
+  node_rounds_end(node);
   end_attendant(node);
   baton_status status = close_workers(node, err);
   chip_registry_close(&node->registry);

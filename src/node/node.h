@@ -27,6 +27,7 @@ typedef enum node_kind { NODE_CHIPS, NODE_SUBS, NODE_KINDS } node_kind;
 
 typedef struct node_task node_task;
 typedef struct node_worker node_worker;
+typedef struct node_residents node_residents; /* node/resident.h */
 
 /* One host tensor or buffer that an unfinished task uses. */
 typedef struct node_use {
@@ -148,6 +149,7 @@ struct baton_node_run {
   /* guarded by node->lock: */
   node_engine *engine; /* NULL: over */
   int built;           /* its function has returned */
+  int is_round;
   int active;
   int dropped;         /* it is cancelled, and what had not been sent has ended */
   int inside;          /* its owner waits inside the engine: nobody else touches that */
@@ -204,6 +206,8 @@ struct baton_node {
   chip_registry registry;
   node_callables callables; /* has a lock of its own */
   pthread_mutex_t closing_lock;
+  pthread_mutex_t rounds_lock; /* guards the list, and the end of rounds; node->lock may be taken inside */
+  baton_node_rounds *rounds;   /* that were not given back, the latest first */
   int has_attendant;
   pthread_t attendant;
   _Atomic uint32_t attention; /* futex of the attendant: NODE_ASLEEP … */
@@ -334,13 +338,24 @@ struct baton_node_orch {
   baton_node *node;
   baton_node_run *run;
   pthread_t thread;
-  struct node_draft *draft; /* scratch for one submit */
-  uint64_t last_program;    /* number of the last one that was submitted; 0: none */
+  struct node_draft *draft;  /* scratch for one submit */
+  node_residents *residents; /* of the rounds that it belongs to; NULL: none */
+  uint64_t last_program;     /* number of the last one that was submitted; 0: none */
   node_callable *last_callable;
 };
 
+/* baton_node_submit of a round: tasks that only read these tensors read copies of them. */
+BATON_MUST_CHECK baton_status node_submit_round(baton_node *node, baton_node_function function, void *context,
+                                                const baton_config *config, node_residents *residents,
+                                                baton_node_run **out, baton_error *err);
+
 /* From now on a host tensor that is touched inside an orchestrating function is waited for by driving its run. */
 void node_guard_tensors(void);
+
+/* --- rounds.c ------------------------------------------------------------------------------------------- */
+
+/* For the shutdown, when no run and no call is left: gives back what all rounds have, the newest first. */
+void node_rounds_end(baton_node *node);
 
 /* --- buffer.c ------------------------------------------------------------------------------------------- */
 

@@ -1,7 +1,7 @@
 /* The calls of an orchestrating function. */
 #include "base/memory.h"
 #include "chip/worker.h"
-#include "node/draft.h"
+#include "node/resident.h"
 #include <string.h>
 
 enum { SUBMITS_A_POLL = 8 };
@@ -22,11 +22,13 @@ static baton_status call_function(baton_node_orch *o, baton_node_function functi
 }
 
 static baton_status build(baton_node *node, baton_node_function function, void *context,
-                          const baton_config *config, baton_node_run **out, baton_error *err) {
+                          const baton_config *config, node_residents *residents, baton_node_run **out,
+                          baton_error *err) {
   baton_node_run *run;
   baton_error failure = {0};
   BATON_TRY(node_run_begin(node, config, &run, err));
-  baton_node_orch o = {.node = node, .run = run, .thread = pthread_self()};
+  run->is_round = residents != NULL;
+  baton_node_orch o = {.node = node, .run = run, .thread = pthread_self(), .residents = residents};
   o.draft = base_calloc(1, sizeof *o.draft);
   baton_status status = o.draft ? call_function(&o, function, context, &failure)
                                 : base_out_of_memory(&failure, "an orchestration");
@@ -44,19 +46,26 @@ static baton_status build(baton_node *node, baton_node_function function, void *
 }
 
 static baton_status enter_and_build(baton_node *node, const char *what, baton_node_function function,
-                                    void *context, const baton_config *config, baton_node_run **out,
-                                    baton_error *err) {
+                                    void *context, const baton_config *config, node_residents *residents,
+                                    baton_node_run **out, baton_error *err) {
   static const baton_config none;
   *out = NULL;
   BATON_TRY(node_enter(node, what, err));
-  baton_status status = build(node, function, context, config ? config : &none, out, err);
+  baton_status status = build(node, function, context, config ? config : &none, residents, out, err);
   node_leave(node);
   return status;
 }
 
 baton_status baton_node_submit(baton_node *node, baton_node_function function, void *context,
                                const baton_config *config, baton_node_run **out, baton_error *err) {
-  BATON_TRY(enter_and_build(node, "submit", function, context, config, out, err));
+  return node_submit_round(node, function, context, config, NULL, out, err);
+}
+
+baton_status node_submit_round(baton_node *node, baton_node_function function, void *context,
+                               const baton_config *config, node_residents *residents, baton_node_run **out,
+                               baton_error *err) {
+  const char *what = residents ? "launch" : "submit";
+  BATON_TRY(enter_and_build(node, what, function, context, config, residents, out, err));
   if (!baton_node_run_done(*out)) node_attend(node);
   return BATON_OK;
 }
@@ -64,7 +73,7 @@ baton_status baton_node_submit(baton_node *node, baton_node_function function, v
 baton_status baton_node_run_function(baton_node *node, baton_node_function function, void *context,
                                      const baton_config *config, baton_timing *timing, baton_error *err) {
   baton_node_run *run;
-  BATON_TRY(enter_and_build(node, "run", function, context, config, &run, err));
+  BATON_TRY(enter_and_build(node, "run", function, context, config, NULL, &run, err));
   baton_status status = baton_node_run_wait(run, -1, NULL, err);
   if (timing) *timing = baton_node_run_timing(run);
   baton_node_run_close(run);
@@ -163,6 +172,7 @@ static baton_status submit(node_draft *draft, baton_task *out, baton_error *err)
   BATON_TRY(check_thread(o, draft->who, err));
   BATON_TRY(node_draft_check(draft, err));
   BATON_TRY(check_deps(draft, err));
+  if (o->residents) node_residents_note(o->residents, draft);
   for (;;) {
     node_lock(o->node);
     int active = o->run->active;
@@ -201,15 +211,21 @@ static baton_status find_callable(baton_node_orch *o, baton_program *program, co
 }
 
 static baton_status submit_program(baton_node_orch *o, node_kind kind, baton_program *program,
-                                   const node_part *parts, uint32_t count,
-                                   const baton_node_task_options *options, baton_task *out,
-                                   baton_error *err) {
-  node_draft *draft = begin_draft(o, baton_program_name(program), NODE_CALL_PROGRAM, options);
-  BATON_TRY(find_callable(o, program, &draft->callable, err));
-  if (kind == NODE_SUBS && !draft->callable->is_host)
+                                   node_part *parts, uint32_t count, const baton_node_task_options *options,
+                                   baton_task *out, baton_error *err) {
+  const char *who = baton_program_name(program);
+  const node_callable *callable;
+  BATON_TRY(find_callable(o, program, &callable, err));
+  if (kind == NODE_SUBS && !callable->is_host)
     return baton_error_set(
         err, BATON_UNSUPPORTED,
-        "%s: a sub worker runs functions of the host, a device program needs submit_next_level", draft->who);
+        "%s: a sub worker runs functions of the host, a device program needs submit_next_level", who);
+  if (o->residents && !callable->is_host) {
+    baton_status status = node_residents_place(o->residents, o, callable->signature, parts, count, err);
+    if (status != BATON_OK) return baton_error_context(err, "%s", who);
+  }
+  node_draft *draft = begin_draft(o, who, NODE_CALL_PROGRAM, options);
+  draft->callable = callable;
   draft->kind = kind;
   draft->parts = parts;
   draft->nparts = count;

@@ -184,6 +184,7 @@ void node_run_end(baton_node_run *run) {
   run->timing.tasks = run->tasks;
   run->timing.host = (double)(base_now() - run->begun) / 1e3;
   node_count_run(node, &counts);
+  node->totals.rounds += run->is_round != 0;
   node->runs = run->next;
   if (!node->runs) node->last_run = NULL;
   give_engine(node, run->engine);
