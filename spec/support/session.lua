@@ -11,16 +11,19 @@ local function step_line(step)
   if kind == "type" then return ("printf '%%s\\n' %s >&7"):format(command.quote(value)) end
   if kind == "await" then return "await " .. command.quote(value) end
   if kind == "interrupt" then return "kill -INT $process" end
+  if kind == "signal" then return ("kill -%s $process"):format(value) end
   if kind == "exit" then return "cat <&8" end
   error("no such step: " .. tostring(kind))
 end
 
 --- Runs `baton` with these arguments. Steps: { "type", TEXT }, { "await", LINE } (of standard output or error),
---- { "interrupt" } (Ctrl-C), { "exit" } (of the child, by itself). At the end the input is closed.
---- Returns { status =, out = }: both streams in one.
-function session.run(arguments, steps)
+--- { "interrupt" } (Ctrl-C), { "signal", NAME }, { "exit" } (of the child, by itself). At the end the input is closed.
+--- `options.program` is run instead of `baton`, `options.env` goes in front ("A=1 B=2"). Returns { status =, out = }: both
+--- streams in one.
+function session.run(arguments, steps, options)
   local folder = command.folder()
-  local words, lines = { command.quote(command.baton) }, {}
+  local program = command.quote(options and options.program or command.baton)
+  local words, lines = { options and options.env and "env " .. options.env or "", program }, {}
   for _, word in ipairs(arguments) do words[#words + 1] = command.quote(word) end
   for _, step in ipairs(steps) do lines[#lines + 1] = step_line(step) end
   local result = command.shell(([[

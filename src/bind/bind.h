@@ -27,6 +27,10 @@ void bind_open_scene(lua_State *L);
 ** opened before it is required. */
 void bind_preload(lua_State *L);
 
+/* From now on SIGUSR1 makes all open workers and nodes write their dumps to stderr; why it does not is logged. A program does that for
+** itself; a process that only loads Baton is asked to by BATON_DUMP_SIGNAL. */
+void bind_dump_on_signal(void);
+
 /* --- Errors --------------------------------------------------------------------------------------------- */
 
 /* An empty error that the Lua state owns, for the call that follows. The next bind_error of the same state

@@ -1,6 +1,10 @@
 /* The module: `require "baton"`, from the binary and, as baton.so, from any Lua 5.4. */
+#include "base/dump.h"
+#include "base/log.h"
 #include "bind/bind.h"
 #include "bind/sources.h"
+#include "bind/worker_options.h"
+#include <signal.h>
 
 #define BIND_EXPORT __attribute__((visibility("default")))
 
@@ -9,8 +13,15 @@ BIND_EXPORT int luaopen_baton_tensor(lua_State *L);
 BIND_EXPORT int luaopen_baton_error(lua_State *L);
 BIND_EXPORT int luaopen_baton_json(lua_State *L);
 
+void bind_dump_on_signal(void) {
+  baton_error err = {0};
+  if (base_dump_on_signal(SIGUSR1, &err) != BATON_OK) base_log_error(&err, "dumps on SIGUSR1");
+  baton_error_clear(&err);
+}
+
 int luaopen_baton(lua_State *L) {
   luaL_checkversion(L);
+  if (bind_variable("BATON_DUMP_SIGNAL")) bind_dump_on_signal();
   lua_newtable(L);
   lua_pushliteral(L, BATON_VERSION);
   lua_setfield(L, -2, "version");

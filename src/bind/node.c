@@ -1,5 +1,6 @@
 /* Nodes: what is asked of them as a whole. User value 1: handles by number. */
 #include "bind/node.h"
+#include "base/dump.h"
 #include "base/log.h"
 #include "bind/worker.h"
 #include "bind/worker_options.h"
@@ -10,6 +11,7 @@ static const char node_class[] = "baton.node";
 typedef struct node_userdata {
   baton_node *node; /* NULL: it never opened */
   int closed;
+  base_dumpable dumpable;
 } node_userdata;
 
 static node_userdata *check_userdata(lua_State *L, int arg) {
@@ -38,6 +40,8 @@ static void prepare_programs(lua_State *L) {
   lua_pop(L, 1);
 }
 
+static size_t dump(void *node, char *text, size_t size) { return baton_node_dump(node, text, size); }
+
 int bind_open_node_worker(lua_State *L) {
   bind_node_options read;
   bind_read_node_options(L, &read);
@@ -48,12 +52,17 @@ int bind_open_node_worker(lua_State *L) {
   bind_push_weak_table(L);
   lua_setiuservalue(L, -2, 1);
   baton_error *err = bind_error(L);
-  return baton_node_open(&read.options, &userdata->node, err) == BATON_OK ? 1 : bind_raise(L, err);
+  if (baton_node_open(&read.options, &userdata->node, err) != BATON_OK) return bind_raise(L, err);
+  userdata->dumpable.dump = dump;
+  userdata->dumpable.of = userdata->node;
+  base_dumpable_add(&userdata->dumpable);
+  return 1;
 }
 
 static baton_status shut_down(node_userdata *userdata, baton_error *err) {
   baton_status status = baton_node_shutdown(userdata->node, err);
   userdata->closed |= status != BATON_STATE;
+  if (userdata->closed) base_dumpable_remove(&userdata->dumpable);
   return status;
 }
 
@@ -72,6 +81,7 @@ static int node_end(lua_State *L) { /* __close: what fails is logged; the object
 
 static int node_collect(lua_State *L) { /* __gc */
   node_userdata *userdata = luaL_checkudata(L, 1, node_class);
+  base_dumpable_remove(&userdata->dumpable);
   baton_node_close(userdata->node);
   *userdata = (node_userdata){0};
   return 0;
@@ -168,8 +178,6 @@ static int node_stats(lua_State *L) { /* node:stats([worker]) -> table; without 
   bind_push_stats(L, &stats);
   return 1;
 }
-
-static size_t dump(void *node, char *text, size_t size) { return baton_node_dump(node, text, size); }
 
 static int node_dump(lua_State *L) { /* node:dump([path]) -> text, or nothing when it went to a file */
   return bind_give_dump(L, dump, bind_check_node(L, 1));

@@ -1,6 +1,7 @@
 /* baton.worker{…}: options, and what is asked of the worker as a whole. User value 1: its handles by
 ** number. */
 #include "bind/worker.h"
+#include "base/dump.h"
 #include "base/log.h"
 #include "bind/node.h"
 #include "bind/program.h"
@@ -13,6 +14,7 @@ static const char worker_class[] = "baton.worker";
 
 typedef struct worker_userdata {
   baton_worker *worker; /* NULL: it never opened */
+  base_dumpable dumpable;
 } worker_userdata;
 
 /* --- Workers -------------------------------------------------------------------------------------------- */
@@ -36,6 +38,10 @@ void bind_push_weak_table(lua_State *L) {
   lua_setmetatable(L, -2);
 }
 
+static size_t dump_worker(void *worker, char *text, size_t size) {
+  return baton_worker_dump(worker, text, size);
+}
+
 static int open_worker(lua_State *L) { /* baton.worker{…} */
   baton_worker_options options;
   if (lua_isnoneornil(L, 1)) {
@@ -45,31 +51,41 @@ static int open_worker(lua_State *L) { /* baton.worker{…} */
   if (bind_option_level(L) == 3) return bind_open_node_worker(L);
   bind_read_chip_options(L, &options);
   worker_userdata *userdata = lua_newuserdatauv(L, sizeof *userdata, 1);
-  userdata->worker = NULL;
+  *userdata = (worker_userdata){0};
   luaL_setmetatable(L, worker_class);
   bind_push_weak_table(L);
   lua_setiuservalue(L, -2, 1);
   baton_error *err = bind_error(L);
   if (baton_worker_open(&options, &userdata->worker, err) != BATON_OK) return bind_raise(L, err);
+  userdata->dumpable.dump = dump_worker;
+  userdata->dumpable.of = userdata->worker;
+  base_dumpable_add(&userdata->dumpable);
   return 1;
 }
 
+static baton_status shut_down(worker_userdata *userdata, baton_error *err) {
+  baton_status status = baton_worker_shutdown(userdata->worker, err);
+  if (baton_worker_state_of(userdata->worker) == BATON_WORKER_CLOSED)
+    base_dumpable_remove(&userdata->dumpable);
+  return status;
+}
+
 static int worker_close(lua_State *L) { /* :close(): what failed while draining is raised, once */
-  baton_worker *worker = bind_check_worker(L, 1);
+  (void)bind_check_worker(L, 1);
   baton_error *err = bind_error(L);
-  return baton_worker_shutdown(worker, err) == BATON_OK ? 0 : bind_raise(L, err);
+  return shut_down(lua_touserdata(L, 1), err) == BATON_OK ? 0 : bind_raise(L, err);
 }
 
 static int worker_end(lua_State *L) { /* __close: what fails is logged; the object stays */
   worker_userdata *userdata = luaL_checkudata(L, 1, worker_class);
   baton_error *err = bind_error(L);
-  if (userdata->worker && baton_worker_shutdown(userdata->worker, err) != BATON_OK)
-    base_log_error(err, "closing a worker");
+  if (userdata->worker && shut_down(userdata, err) != BATON_OK) base_log_error(err, "closing a worker");
   return 0;
 }
 
 static int worker_collect(lua_State *L) { /* __gc */
   worker_userdata *userdata = luaL_checkudata(L, 1, worker_class);
+  base_dumpable_remove(&userdata->dumpable);
   baton_worker_close(userdata->worker);
   userdata->worker = NULL;
   return 0;
@@ -151,10 +167,6 @@ int bind_give_dump(lua_State *L, size_t (*dump)(void *of, char *text, size_t siz
   tensor_piece piece = {.data = lua_tostring(L, -1), .size = lua_rawlen(L, -1)};
   baton_error *err = bind_error(L);
   return tensor_file_write(path, &piece, 1, err) == BATON_OK ? 0 : bind_raise(L, err);
-}
-
-static size_t dump_worker(void *worker, char *text, size_t size) {
-  return baton_worker_dump(worker, text, size);
 }
 
 static int worker_dump(lua_State *L) { /* worker:dump([path]) -> text, or nothing when it went to a file */

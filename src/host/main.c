@@ -178,6 +178,7 @@ int main(int argc, char **argv) {
       return EXIT_SUCCESS;
     }
   }
+  bind_dump_on_signal();
   lua_State *L = luaL_newstate();
   if (!L) {
     host_message("cannot create state: not enough memory");

@@ -13,7 +13,8 @@ const char *host_usage(void) {
          "  --        stop handling options\n"
          "  -         stop handling options and execute stdin\n"
          "Commands are: run, test, bench, repl, devices, doctor, new; 'baton COMMAND --help' tells more.\n"
-         "A file of that name in the working directory comes first: it is taken as a script.\n";
+         "A file of that name in the working directory comes first: it is taken as a script.\n"
+         "SIGUSR1 makes all open workers write what they are doing to stderr.\n";
 }
 
 static host_options bad_option(host_options options, const char *argument, int needs_argument) {
