@@ -3,7 +3,7 @@
 #include "base/futex.h"
 #include "base/interrupt.h"
 #include "base/memory.h"
-#include "node/node.h"
+#include "node/stage.h"
 #include <string.h>
 
 enum {
@@ -54,8 +54,10 @@ static void blame_cancellation(baton_node_run *run) {
 
 void node_task_finish(node_task *task, int failed) {
   if (failed) blame_cancellation(task->run);
-  for (uint32_t i = 0; i < task->count; i++)
+  for (uint32_t i = 0; i < task->count; i++) {
+    node_stage_free(&task->members[i]);
     if (task->members[i].owned) base_free(task->members[i].command);
+  }
   end_uses(task, failed);
   task->run->unfinished--;
 }
@@ -120,7 +122,8 @@ static void end_member(node_worker *worker, node_member *member, const node_repl
   task->run->timing.device += (double)reply->device_us;
   if (!reply->status && member->command->operation == NODE_CALL_SCRIPT && reply->ndata)
     keep_result(task, (uint32_t)(member - task->members), reply);
-  node_member_end(member, reply->status ? &failure : NULL);
+  baton_status returned = reply->status ? BATON_OK : node_stage_return(member, &failure);
+  node_member_end(member, reply->status || returned != BATON_OK ? &failure : NULL);
   baton_error_clear(&failure);
 }
 

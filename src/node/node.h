@@ -27,6 +27,7 @@ typedef enum node_kind { NODE_CHIPS, NODE_SUBS, NODE_KINDS } node_kind;
 
 typedef struct node_task node_task;
 typedef struct node_worker node_worker;
+typedef struct node_stage node_stage;         /* node/stage.h */
 typedef struct node_residents node_residents; /* node/resident.h */
 
 /* One host tensor or buffer that an unfinished task uses. */
@@ -46,6 +47,7 @@ typedef struct node_member {
   int32_t liked;                  /* the worker that has most of its data, or BATON_ANY_WORKER */
   node_command *command;          /* behind the members, or a block of its own */
   int owned;                      /* it is one: freed with the task */
+  node_stage *stages;             /* copies of memory that the worker cannot see */
 } node_member;
 
 struct node_task {

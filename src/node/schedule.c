@@ -5,7 +5,7 @@
 ** them; a reserved worker is sent nothing else. Only the oldest group of a kind reserves, so two groups never wait for each
 ** other; a younger one begins if it can without. Singles that became ready before a group go first, so neither side can keep
 ** the other from ever running. */
-#include "node/node.h"
+#include "node/stage.h"
 
 enum {
   DEEP = 64,       /* short tasks in a mailbox */
@@ -100,17 +100,35 @@ static void note_homes(node_worker *worker, const node_member *member) {
   }
 }
 
-/* Says where the host memory of a command lies for this worker. */
-static void locate(node_endpoint *endpoint, node_command *command) {
-  node_value *values = node_command_values(command);
+/* Says where a host tensor lies for this worker. False: the worker cannot see it. */
+static int locate_value(node_endpoint *endpoint, node_value *value) {
+  const void *address = (const void *)(uintptr_t)value->address;
   uint32_t segment;
-  for (uint32_t i = 0; i < command->nvalues; i++) {
-    if (values[i].kind != NODE_HOST_TENSOR || !values[i].bytes) continue;
-    const void *address = (const void *)(uintptr_t)values[i].address;
-    values[i].segment =
-        endpoint->calls->shares(endpoint, address, values[i].bytes, &segment, &values[i].offset) ? segment + 1
-                                                                                                 : 0;
+  int found = endpoint->calls->shares(endpoint, address, value->bytes, &segment, &value->offset);
+  value->segment = found ? segment + 1 : 0;
+  return found;
+}
+
+/* The same for all of a member; what the worker cannot see is copied. */
+static baton_status locate(node_endpoint *endpoint, node_member *member, baton_error *err) {
+  node_value *values = node_command_values(member->command);
+  for (uint32_t i = 0; i < member->command->nvalues; i++) {
+    if (values[i].kind != NODE_HOST_TENSOR || !values[i].bytes || locate_value(endpoint, &values[i]))
+      continue;
+    BATON_TRY(node_stage_value(member, i, err));
+    (void)locate_value(endpoint, &values[i]);
   }
+  return BATON_OK;
+}
+
+/* False: it has failed, and ended. */
+static int prepare(const node_worker *worker, node_member *member) {
+  baton_error failure = {0};
+  if (!worker->endpoint->calls->shares) return 1;
+  if (locate(worker->endpoint, member, &failure) == BATON_OK) return 1;
+  node_member_end(member, &failure);
+  baton_error_clear(&failure);
+  return 0;
 }
 
 /* False: its mailbox has no room now. A worker that has something to do is not rung for more: it looks by itself when it has done
@@ -118,7 +136,7 @@ static void locate(node_endpoint *endpoint, node_command *command) {
 static int send(node_worker *worker, node_member *member) {
   node_lane lane = member->task->lane;
   node_sent *sent = &worker->sent[lane];
-  if (worker->endpoint->calls->shares) locate(worker->endpoint, member->command);
+  if (!prepare(worker, member)) return 1;
   int later = sent->count != 0;
   if (!node_mailbox_post(&worker->endpoint->mailbox, lane, member->command, later)) return 0;
   if (later) worker->unrung |= 1u << lane;
