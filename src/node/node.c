@@ -7,6 +7,7 @@
 #include "base/pool.h"
 #include "chip/config.h"
 #include "device/device.h"
+#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -204,8 +205,13 @@ static baton_status add_worker(baton_node *node, node_kind kind, const baton_nod
 }
 
 static baton_status blame(const node_worker *worker, baton_status status, baton_error *err) {
+  char name[32];
   if (status == BATON_OK || !err) return status;
-  err->worker = (int32_t)worker->id; /* endpoints name it in their messages */
+  int length =
+      snprintf(name, sizeof name, "%s %u", worker->kind == NODE_CHIPS ? "worker" : "sub worker", worker->id);
+  if (strncmp(err->message, name, (size_t)length) != 0)
+    baton_error_context(err, "%s", name); /* a child names itself */
+  err->worker = (int32_t)worker->id;
   if (worker->kind == NODE_CHIPS) err->known |= BATON_KNOWN_WORKER;
   return status;
 }
