@@ -212,7 +212,7 @@ for _, isolation in ipairs(nodes.isolations) do
       end)
       x:set(9, 1)
       assert.same({ 123456, 9 }, { y:get(1), x:get(1) })
-      assert.is_true(run:done())
+      assert.is_true(run:wait(20))
     end)
   end)
 end

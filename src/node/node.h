@@ -189,6 +189,7 @@ struct baton_node {
   node_doorbell *bell;
   node_worker *workers[NODE_KINDS][BATON_NODE_WORKERS];
   uint32_t counts[NODE_KINDS];    /* ids that were given out */
+  node_task *ready, *last_ready;  /* in the order of their submits, not yet placed */
   node_queue waiting[NODE_KINDS]; /* tasks for any worker of the kind */
   node_task *groups[NODE_KINDS], *last_group[NODE_KINDS];
   node_task *ended, *last_ended; /* tasks whose engine is to be told */

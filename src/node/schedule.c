@@ -82,7 +82,9 @@ static void queue_drop(node_queue *queue, const void *context,
 /* --- Workers -------------------------------------------------------------------------------------------- */
 
 static int is_usable(const node_worker *worker) {
-  return worker && worker->endpoint && worker->state == BATON_WORKER_READY && !worker->restarting;
+  /* relaxed: a driver looks again when it is rung for the death */
+  return worker && worker->endpoint && worker->state == BATON_WORKER_READY && !worker->restarting &&
+         !atomic_load_explicit(&worker->endpoint->died, memory_order_relaxed);
 }
 
 static uint32_t depth_of(const node_worker *worker) {
@@ -313,6 +315,7 @@ void node_ring_workers(baton_node *node) {
 void node_schedule(baton_node *node) {
   while (node->dirty) {
     node->dirty = 0; /* what ends for want of room makes it dirty again */
+    place_ready(node);
     for (int kind = 0; kind < NODE_KINDS; kind++) {
       if (node->groups[kind]) schedule_groups(node, (node_kind)kind);
       for (uint32_t i = 0; i < node->counts[kind]; i++) schedule_bound(node->workers[kind][i]);
@@ -369,9 +372,9 @@ static int fail_homeless(const baton_node *node, node_task *task) {
   return 1;
 }
 
-void node_schedule_add(baton_node *node, node_task *task) {
+/* A ready task goes to where it waits for its workers. */
+static void place(baton_node *node, node_task *task) {
   task->order = ++node->order;
-  node->dirty = 1;
   if (fail_homeless(node, task)) return;
   if (task->count > 1) {
     add_group(node, task);
@@ -382,13 +385,39 @@ void node_schedule_add(baton_node *node, node_task *task) {
     queue_add(&node->workers[task->kind][member->place]->waiting[task->lane], member);
     return;
   }
-  member->liked = task->kind == NODE_CHIPS && node->counts[NODE_CHIPS] > 1 ? find_liked(node, member) : -1;
+  member->liked =
+      task->kind == NODE_CHIPS && node->counts[NODE_CHIPS] > 1 ? find_liked(node, member) : BATON_ANY_WORKER;
   queue_add(&node->waiting[task->kind], member);
+}
+
+static void place_ready(baton_node *node) {
+  while (node->ready) {
+    node_task *task = node->ready;
+    node->ready = task->next;
+    if (!node->ready) node->last_ready = NULL;
+    place(node, task);
+  }
+}
+
+static int submitted_before(const node_task *a, const node_task *b) {
+  return (int32_t)(a->id.generation - b->id.generation) < 0;
+}
+
+/* What one task makes ready comes in any order; it is put into that of the submits. Mostly the newest comes last, or first. */
+void node_schedule_add(baton_node *node, node_task *task) {
+  node_task **link = &node->ready;
+  node->dirty = 1;
+  if (node->last_ready && submitted_before(node->last_ready, task)) link = &node->last_ready->next;
+  while (*link && submitted_before(*link, task)) link = &(*link)->next;
+  task->next = *link;
+  *link = task;
+  if (!task->next) node->last_ready = task;
 }
 
 static int is_of_run(const void *run, const node_member *member) { return member->task->run == run; }
 
 void node_schedule_cancel(baton_node *node, const baton_node_run *run) {
+  place_ready(node);
   for (int kind = 0; kind < NODE_KINDS; kind++) {
     drop_groups(node, (node_kind)kind, run, is_of_run, NULL);
     queue_drop(&node->waiting[kind], run, is_of_run, NULL);
