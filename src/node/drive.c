@@ -94,7 +94,7 @@ static void unpack_failure(const node_worker *worker, const node_task *task, con
     baton_error_set(failure, BATON_PROTOCOL_ERROR, "a reply with status %u has no error in it",
                     reply->status);
   set_worker(failure, worker);
-  if (task->name && !failure->task) baton_error_text(failure, BATON_FIELD_TASK, "%s", task->name);
+  if (task->name) baton_error_text(failure, BATON_FIELD_TASK, "%s", task->name);
 }
 
 /* A buffer that was asked for is there, or never will be. */

@@ -312,18 +312,6 @@ void node_ring_workers(baton_node *node) {
     }
 }
 
-void node_schedule(baton_node *node) {
-  while (node->dirty) {
-    node->dirty = 0; /* what ends for want of room makes it dirty again */
-    place_ready(node);
-    for (int kind = 0; kind < NODE_KINDS; kind++) {
-      if (node->groups[kind]) schedule_groups(node, (node_kind)kind);
-      for (uint32_t i = 0; i < node->counts[kind]; i++) schedule_bound(node->workers[kind][i]);
-      if (node->waiting[kind].first) schedule_any(node, (node_kind)kind);
-    }
-  }
-}
-
 /* --- Coming and going ----------------------------------------------------------------------------------- */
 
 /* Where most of its host memory was last. */
@@ -412,6 +400,18 @@ void node_schedule_add(baton_node *node, node_task *task) {
   task->next = *link;
   *link = task;
   if (!task->next) node->last_ready = task;
+}
+
+void node_schedule(baton_node *node) {
+  while (node->dirty) {
+    node->dirty = 0; /* what ends for want of room makes it dirty again */
+    place_ready(node);
+    for (int kind = 0; kind < NODE_KINDS; kind++) {
+      if (node->groups[kind]) schedule_groups(node, (node_kind)kind);
+      for (uint32_t i = 0; i < node->counts[kind]; i++) schedule_bound(node->workers[kind][i]);
+      if (node->waiting[kind].first) schedule_any(node, (node_kind)kind);
+    }
+  }
 }
 
 static int is_of_run(const void *run, const node_member *member) { return member->task->run == run; }
