@@ -226,8 +226,8 @@ baton_status baton_buffer_tensor(baton_buffer *buffer, baton_dtype dtype, int nd
                                  uint64_t offset, baton_view *out, baton_error *err) {
   *out = baton_view_invalid();
   baton_view view;
-  chip_memory memory = memory_of(buffer);
   BATON_TRY(chip_buffer_use(buffer, NULL, err));
+  chip_memory memory = memory_of(buffer);
   baton_status status = chip_memory_tensor(&memory, dtype, ndim, shape, offset, &view, err);
   chip_buffer_unuse(buffer);
   if (status == BATON_OK) *out = view;

@@ -33,6 +33,7 @@ static void free_if_unused(baton_node_buffer *buffer) {
   if (!buffer->dead || buffer->users || !buffer->made) return;
   node_worker *worker = worker_of(buffer);
   buffer->made = 0;
+  if (!worker->endpoint) return; /* it went with its worker */
   atomic_fetch_add_explicit(&buffer->holders, 1, memory_order_relaxed);
   buffer->next_freeing = worker->freeing;
   worker->freeing = buffer;

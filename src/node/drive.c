@@ -9,6 +9,7 @@
 enum {
   NAP_NS = 1000000,      /* the attendant's, while a run is being built */
   STAY_NS = 20000000,    /* so long the attendant looks for another run before it sleeps */
+  LOOKS_A_TURN = 16,     /* at the mailboxes, between two of the engine at its queue */
   LOOKS = 64,            /* between two at the clock */
   COST_MOST = 1000000000 /* ns */
 };
@@ -238,18 +239,28 @@ static int next_ended(baton_node *node, task_end *end) {
   return TASK_CALL_ENDED;
 }
 
+/* Who waits looks again sooner than the engine would ask, for what is about to come. True: something has. */
+static int poll_for(const node_engine *engine) {
+  baton_node *node = engine->node;
+  int looks = engine->run->awaits && node->cpus > 1 ? LOOKS_A_TURN : 1;
+  while (!node_poll(node))
+    if (--looks == 0) return 0;
+  return 1;
+}
+
 static int resume(void *context, uint32_t lane, int stop, task_end *end) {
   node_engine *engine = context;
   baton_node *node = engine->node;
   (void)lane;
-  if (!node->ended) {
-    if (stop && !engine->run->dropped) {
-      engine->run->dropped = 1;
-      node_schedule_cancel(node, engine->run);
-    }
-    if (node->dirty) node_schedule(node);
-    if (!node->ended && !node->hurried && node_poll(node) && node->dirty) node_schedule(node);
+  if (node->ended) return next_ended(node, end);
+  if (stop && !engine->run->dropped) {
+    engine->run->dropped = 1;
+    node_schedule_cancel(node, engine->run);
   }
+  uint64_t sent = node->sent;
+  if (node->dirty) node_schedule(node);
+  int waits = node->hurried || sent != node->sent; /* what has just been sent is not answered yet */
+  if (!node->ended && !waits && poll_for(engine) && node->dirty) node_schedule(node);
   return next_ended(node, end);
 }
 

@@ -155,6 +155,7 @@ struct baton_node_run {
   int active;
   int dropped;         /* it is cancelled, and what had not been sent has ended */
   int inside;          /* its owner waits inside the engine: nobody else touches that */
+  int awaits;          /* … for tasks, and has nothing else to do */
   uint64_t unfinished; /* tasks */
   uint64_t tasks;
   uint64_t activity;    /* calls of its builder */
@@ -194,6 +195,7 @@ struct baton_node {
   node_task *groups[NODE_KINDS], *last_group[NODE_KINDS];
   node_task *ended, *last_ended; /* tasks whose engine is to be told */
   int dirty;                     /* something may be sent */
+  uint64_t sent;                 /* commands, ever */
   int hurried;                   /* a submit is under way: replies can wait */
   uint64_t order;
   node_home homes[NODE_HOMES];

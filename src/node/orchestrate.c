@@ -479,10 +479,10 @@ static baton_status report_failure(baton_node_run *run, baton_error *err) {
 /* With the lock held, in the active run. */
 static baton_status wait_inside(baton_node_run *run, const baton_task *task, baton_error *err) {
   run->activity++;
-  run->inside = 1;
+  run->inside = run->awaits = 1;
   task_status status = task ? task_engine_wait(run->engine->tasks, *task, INT64_MAX)
                             : task_engine_settle(run->engine->tasks, INT64_MAX);
-  run->inside = 0;
+  run->inside = run->awaits = 0;
   return status == TASK_OK ? BATON_OK : report_failure(run, err);
 }
 

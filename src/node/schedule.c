@@ -147,6 +147,7 @@ static int send(node_worker *worker, node_member *member) {
   *(sent->last ? &sent->last->next : &sent->first) = member;
   sent->last = member;
   if (sent->count++ == 0 && lane == NODE_TASKS) node_limit_begin(worker);
+  worker->node->sent++;
   note_homes(worker, member);
   return 1;
 }

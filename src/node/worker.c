@@ -183,6 +183,11 @@ baton_status node_worker_close(node_worker *worker, int64_t deadline, baton_erro
   pthread_mutex_lock(&worker->node->lock);
   worker->endpoint = NULL;
   worker->state = BATON_WORKER_CLOSED;
+  while (worker->freeing) { /* their memory goes with the worker */
+    baton_node_buffer *buffer = worker->freeing;
+    worker->freeing = buffer->next_freeing;
+    node_buffer_release(buffer);
+  }
   pthread_mutex_unlock(&worker->node->lock);
   if (!endpoint) return BATON_OK;
   baton_status status = endpoint->calls->close(endpoint, deadline, err);

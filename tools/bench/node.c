@@ -5,7 +5,9 @@
 ** thread isolation. node_roundtrip_awake, _asleep: a function in another process, from the submit to the return of the wait for it,
 ** again and again, or after 1 ms in which there was nothing to do. node_program_roundtrip: a device program of one kernel on 1 KiB.
 ** node_throughput_1, _2: functions that nothing orders, on so many children; node_program_throughput: device programs on two, each
-** after the last one of its tensor. node_copy: 1 GiB to a device in another process and back. */
+** after the last one of its tensor. node_copy: 1 GiB to a device in another process and back. node_poison: from the failure of the
+** head of a chain of 1,000,000 tasks to the end of the run. node_idle: CPU time of this process and of two children while one task
+** takes 2 s, in percent of that. */
 #include "bare.h"
 #include "base/clock.h"
 #include "sample.h"
@@ -13,6 +15,7 @@
 #include <baton/node.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 enum { ELEMENTS = 256, TENSORS = 64, IDLE_NS = 1000000, COPIED = 1 << 30 };
 
@@ -33,7 +36,7 @@ struct node_bench {
   const node_figure *figure;
   bare_peer *peer;
   baton_node *node;
-  baton_program *nothing, *touch, *hold, *kernel;
+  baton_program *nothing, *touch, *hold, *kernel, *await_and_fail, *sleep;
   baton_tensor *tensors[TENSORS];
   baton_tensor *host, *other; /* of node_copy */
   baton_node_buffer *buffer;
@@ -42,14 +45,21 @@ struct node_bench {
 
 /* --- What runs ------------------------------------------------------------------------------------------ */
 
-static const char code[] = "#include <baton/kernel.h>\n"
-                           "#include <time.h>\n"
-                           "BATON_KERNEL(nothing) { (void)args; }\n"
-                           "BATON_KERNEL(touch) { baton_io(args, 0, float)[0] += 1; }\n"
-                           "BATON_KERNEL(hold) {\n"
-                           "  baton_io(args, 0, float)[0] += 1;\n"
-                           "  nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);\n"
-                           "}\n";
+static const char code[] =
+    "#include <baton/kernel.h>\n"
+    "#include <time.h>\n"
+    "BATON_KERNEL(nothing) { (void)args; }\n"
+    "BATON_KERNEL(touch) { baton_io(args, 0, float)[0] += 1; }\n"
+    "BATON_KERNEL(hold) {\n"
+    "  baton_io(args, 0, float)[0] += 1;\n"
+    "  nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);\n"
+    "}\n"
+    "BATON_KERNEL(sleep) { (void)args; nanosleep(&(struct timespec){.tv_sec = 2}, NULL); }\n"
+    "BATON_KERNEL(await_and_fail) {\n"
+    "  const volatile float *told = baton_io(args, 0, float);\n"
+    "  while (told[0] >= 0) nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);\n"
+    "  baton_kernel_fail(args, \"told to\");\n"
+    "}\n";
 static const char graph[] =
     "#include <baton/orchestration.h>\n"
     "BATON_ORCHESTRATION(once) {\n"
@@ -83,6 +93,8 @@ static baton_status open_bench(node_bench *bench, baton_error *err) {
   BATON_TRY(host_function("nothing", 0, &bench->nothing, err));
   BATON_TRY(host_function("touch", 1, &bench->touch, err));
   BATON_TRY(host_function("hold", 1, &bench->hold, err));
+  BATON_TRY(host_function("await_and_fail", 1, &bench->await_and_fail, err));
+  BATON_TRY(host_function("sleep", 0, &bench->sleep, err));
   BATON_TRY(device_program(&bench->kernel, err));
   for (int i = 0; i < TENSORS; i++)
     BATON_TRY(baton_tensor_zeros(BATON_F32, 1, (int64_t[]){ELEMENTS}, &bench->tensors[i], err));
@@ -98,6 +110,8 @@ static void close_bench(node_bench *bench) {
   baton_program_close(bench->touch);
   baton_program_close(bench->hold);
   baton_program_close(bench->kernel);
+  baton_program_close(bench->await_and_fail);
+  baton_program_close(bench->sleep);
   baton_node_close(bench->node);
 }
 
@@ -220,6 +234,59 @@ static double once_copied(node_bench *bench, baton_error *err) {
   return (double)(base_now() - begin);
 }
 
+/* The head is told to fail when the whole chain hangs on it. */
+static baton_status submit_chain(baton_node_orch *o, void *context, baton_error *err) {
+  node_bench *bench = context;
+  float *told = baton_tensor_view(bench->tensors[0])->data;
+  *told = 0;
+  BATON_TRY(submit(o, bench->await_and_fail, bench->tensors[0], NULL, err));
+  for (uint32_t i = 1; i < bench->figure->count; i++)
+    BATON_TRY(submit(o, bench->touch, bench->tensors[0], NULL, err));
+  bench->took = base_now();
+  *(volatile float *)told = -1;
+  return BATON_OK;
+}
+
+static double once_poisoned(node_bench *bench, baton_error *err) {
+  baton_config config = {.ring_task_window = bench->figure->count};
+  baton_status status = baton_node_run_function(bench->node, submit_chain, bench, &config, NULL, err);
+  double took = (double)(base_now() - bench->took);
+  if (status == BATON_USER_FAIL) return took;
+  if (status == BATON_OK) baton_error_set(err, BATON_STATE, "the chain did not fail");
+  return -1;
+}
+
+static int64_t cpu_time(clockid_t clock) {
+  struct timespec used = {0};
+  clock_gettime(clock, &used);
+  return (int64_t)used.tv_sec * 1000000000 + used.tv_nsec;
+}
+
+/* ns of CPU that this process and the children of the node have used. */
+static int64_t cpu_used(node_bench *bench) {
+  int64_t used = cpu_time(CLOCK_PROCESS_CPUTIME_ID);
+  for (uint32_t i = 0; i < bench->figure->chips; i++) {
+    baton_node_worker worker;
+    clockid_t clock;
+    if (baton_node_describe(bench->node, i, &worker, NULL) == BATON_OK &&
+        !clock_getcpuclockid(worker.pid, &clock))
+      used += cpu_time(clock);
+  }
+  return used;
+}
+
+static baton_status submit_sleep(baton_node_orch *o, void *context, baton_error *err) {
+  node_bench *bench = context;
+  return submit(o, bench->sleep, NULL, NULL, err);
+}
+
+static double once_idle(node_bench *bench, baton_error *err) {
+  if (baton_node_run_function(bench->node, submit_nothing, bench, NULL, NULL, err) != BATON_OK) return -1;
+  int64_t begin = base_now(), used = cpu_used(bench);
+  if (baton_node_run_function(bench->node, submit_sleep, bench, NULL, NULL, err) != BATON_OK) return -1;
+  return 100 * (double)(cpu_used(bench) - used) / (double)(base_now() - begin);
+}
+
 /* --- The machine's own ---------------------------------------------------------------------------------- */
 
 static double bare_awake(void *context) {
@@ -254,6 +321,8 @@ static const node_figure figures[] = {
     {"node_throughput_2", "ns a task", BATON_PROCESS, 2, 20000, once_many, NULL, NULL, 1},
     {"node_program_throughput", "ns a task", BATON_PROCESS, 2, 5000, once_programs, NULL, NULL, 1},
     {"node_copy", "ms", BATON_PROCESS, 1, 1, once_copied, bare_copied, "bare/memcpy", 1e6},
+    {"node_poison", "ms", BATON_PROCESS, 1, 1000000, once_poisoned, NULL, NULL, 1e6},
+    {"node_idle", "% CPU", BATON_PROCESS, 2, 1, once_idle, NULL, NULL, 1},
 };
 
 static double fail(const node_figure *figure, baton_error *err) {

@@ -40,7 +40,7 @@ done
 
 # The figures that `node` stands for.
 node_figures=node_submit,node_submit_lua,node_run_thread,node_roundtrip_awake,node_roundtrip_asleep,node_program_roundtrip
-node_figures=$node_figures,node_throughput_1,node_throughput_2,node_program_throughput,node_copy
+node_figures=$node_figures,node_throughput_1,node_throughput_2,node_program_throughput,node_copy,node_poison,node_idle
 case ,$only, in *,node,*)
   only=$(echo ",$only," | sed -e "s/,node,/,$node_figures,/" -e 's/^,//' -e 's/,$//')
   ;;
