@@ -2,6 +2,7 @@
 local baton = require "baton"
 local command = require "spec.support.command"
 local glue = require "baton.busted"
+local programs = require "spec.support.programs"
 local tensor = require "baton.tensor"
 local raises = glue.raises
 
@@ -262,6 +263,14 @@ describe("a chip with process isolation", function()
     assert.is_false(chip:setup_arena { heap = "300MiB" })
   end)
 
+  it("names the owner of a device that another process has", function()
+    local _ <close> = open()
+    local child = assert(io.popen(command.quote(command.baton) .. [[ -e 'local ok, err = pcall(require("baton").worker,
+      { platform = "a2a3sim", device = 0, isolation = "process" }) print(ok, err.code, err.device)']]))
+    assert.equal("false\tdevice_busy\t0", child:read "l")
+    child:close()
+  end)
+
   it("runs more programs than a child keeps", function()
     local chip <close> = open()
     local many = {}
@@ -274,5 +283,77 @@ describe("a chip with process isolation", function()
       for _, program in ipairs(many) do chip:run(program, { x = x, how = 0 }) end
     end
     assert.equal(140, x:get(1))
+  end)
+end)
+
+describe("a Lua graph for a chip with process isolation", function()
+  local chip
+  before_each(function() chip = open() end)
+  after_each(function() chip:close() end)
+
+  it("is called in the child with copies of its upvalues, and kept there", function()
+    local digit, calls = 7, 0
+    local program = programs.vector { name = "sum", signature = programs.abc, graph = function(g, a, b, c)
+      calls = calls + 1
+      g.aiv("add", a, b, c)
+      g.aiv("append", c, digit)
+    end }
+    for _ = 1, 3 do
+      local list = arguments(8)
+      chip:run(program, list)
+      assert.equal(57, list.c:get(1))
+      assert.equal(5, list.c:get(8))
+    end
+    local stats = chip:stats()
+    assert.same({ 1, 2, 6 }, { stats.graph_builds, stats.graph_replays, stats.tasks })
+    program:forget()
+    chip:run(program, arguments(8))
+    assert.equal(2, chip:stats().graph_builds)
+    assert.equal(0, calls)
+  end)
+
+  it("reads elements on both runtimes", function()
+    local program = programs.vector { name = "copy", signature = { { "a", "in", "f32" }, { "c", "out", "f32" } },
+      graph = function(g, a, c) g.aiv("add_scalar", a, c, g.get(a, 2)) end }
+    for _, runtime in ipairs { "host_build_graph", "tensormap_and_ringbuffer" } do
+      for value = 1, 2 do
+        local a, c = tensor.full("f32", { 4 }, 10), tensor.zeros("f32", { 4 })
+        a:set(value, 2)
+        chip:run(program, { a = a, c = c }, { runtime = runtime })
+        assert.equal(10 + value, c:get(1))
+      end
+    end
+  end)
+
+  it("raises what it raised there", function()
+    local program = programs.vector { name = "failing", signature = programs.abc, graph = function() error("no way") end }
+    assert.matches("no way", raises("user_fail", chip.run, chip, program, arguments(8)))
+    local wrong = programs.vector { name = "wrong", signature = programs.abc, graph = function(g, a) g.aiv("nothing", a) end }
+    local thread <close> = baton.worker { isolation = "thread", device = 1 }
+    local ok, err = pcall(thread.run, thread, wrong, arguments(8))
+    assert.is_false(ok)
+    assert.equal(err.message, raises(err.code, chip.run, chip, wrong, arguments(8)))
+    check_works(chip)
+    assert.equal(1, chip:stats().children_started)
+  end)
+
+  it("is refused if it captures what cannot go there, by name", function()
+    local program = programs.vector { name = "capturing", signature = programs.abc, graph = function() return chip.state end }
+    local message = raises("invalid_argument", chip.run, chip, program, arguments(8))
+    assert.matches("upvalue 'chip' is a baton.worker", message)
+    assert.equal(message, raises("invalid_argument", chip.rounds, chip, program, arguments(8)))
+    assert.equal(message, raises("invalid_argument", chip.register, chip, program))
+    assert.equal(message, raises("invalid_argument", open, { prewarm = { program }, device = 1 }))
+  end)
+
+  it("is told to the next child, too", function()
+    local program = programs.vector { name = "sum", signature = programs.abc,
+      graph = function(g, a, b, c) g.aiv("add", a, b, c) end }
+    chip:run(program, arguments(8))
+    assert.equal("worker_lost", failure(chip, 5).code)
+    local list = arguments(8)
+    chip:run(program, list)
+    assert.equal(5, list.c:get(8))
+    assert.equal(2, chip:stats().graph_builds)
   end)
 end)

@@ -137,15 +137,24 @@ static baton_status take_memory(node_chip *chip, baton_error *err) {
   return BATON_OK;
 }
 
+static baton_status claim(node_chip *chip, const device_options *options, baton_error *err) {
+  const device_platform *platform;
+  BATON_TRY(device_platform_find(options->platform, &platform, err));
+  baton_status status =
+      device_claim_take(platform->name, options->id, options->wait_seconds, &chip->claim, err);
+  if (status == BATON_OK || !err) return status;
+  err->device = (int32_t)options->id;
+  err->known |= BATON_KNOWN_DEVICE;
+  return status;
+}
+
 /* The options of the worker without what is done here. */
 static baton_status start(node_chip *chip, const baton_worker_options *options, baton_error *err) {
   baton_worker_options theirs = {
       .platform = options->platform, .devices = options->devices, .threads = options->threads};
   device_options opened;
-  const device_platform *platform;
   BATON_TRY(chip_worker_device(options, &opened, err));
-  BATON_TRY(device_platform_find(opened.platform, &platform, err));
-  BATON_TRY(device_claim_take(platform->name, opened.id, opened.wait_seconds, &chip->claim, err));
+  BATON_TRY(claim(chip, &opened, err));
   BATON_TRY(take_memory(chip, err));
   node_endpoint_options child = {.chip = &theirs,
                                  .worker_program = options->worker_program,
