@@ -5,6 +5,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# Specs that hold for both isolations, and so are run with each.
+for_both=(spec/chip/{arena,conformance,fault,in_flight,object,rounds_fault,submit}_spec.lua)
+
 passed=0
 failed=0
 failures= # what the tools said about each failed test
@@ -47,10 +50,11 @@ run_c_tests() { # PRESET
   [ "$bad" = 0 ] || note "$1" "$(grep -aE '^\[  ERROR|^\[   LINE|^\[  FAILED|\*\*\*|WARNING: Thread|ERROR: Addr|runtime error' "$log" | head -n 30)"
 }
 
-run_specs() { # PRESET
-  local log=build/$1/spec.log spec_times=build/$1/spec_times code=0 summary good bad
+run_specs() { # PRESET ISOLATION [FILE…]
+  local log=build/$1/spec_$2.log spec_times=build/$1/spec_times code=0 summary good bad
   rm -f "$spec_times"
-  plain_addresses "build/$1/baton" test -o tools/spec_times.lua -Xoutput "$spec_times" 2>&1 | tee "$log" || code=$?
+  plain_addresses "build/$1/baton" test --isolation "$2" -- -o tools/spec_times.lua -Xoutput "$spec_times" "${@:3}" 2>&1 |
+    tee "$log" || code=$?
   summary=$(sed -nE '/^[0-9]+ success(es)? \/ [0-9]+ failures? \/ [0-9]+ errors? /p' "$log" | tail -n 1)
   good=$(awk '{ print $1 }' <<<"$summary")
   bad=$(awk 'NF { print $4 + $7 }' <<<"$summary")
@@ -65,7 +69,8 @@ run_preset() { # PRESET
   cmake --preset "$1" >/dev/null
   cmake --build --preset "$1" -- --quiet
   run_c_tests "$1"
-  run_specs "$1"
+  run_specs "$1" thread
+  run_specs "$1" process "${for_both[@]}"
 }
 
 presets=(dev)

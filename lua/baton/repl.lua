@@ -199,6 +199,8 @@ end
 function repl.main(...)
   local arguments = settings_module.parse(parser(), { ... })
   local command, environment = settings_module.read(arguments)
+  environment.isolation = environment.isolation or "process" -- what is tried out may crash
+  host.setenv("BATON_ISOLATION", command.isolation or environment.isolation) -- for workers that are opened by hand
   local settings = { command = command, environment = environment, seed = command.seed or environment.seed or default_seed }
   local scene, case = load_scene(arguments, settings)
   local worker <close> = open_worker(scene, case, settings)

@@ -4,6 +4,7 @@ local host = require "baton.host"
 local options = require "baton.options"
 local settings = require "baton.settings"
 
+--- chose_isolation: nobody has said which, it is the default of `baton test`.
 local test = {}
 
 local function parser()
@@ -25,13 +26,16 @@ end
 -- The environment holds the defaults of every worker.
 local function set_defaults(own)
   local parsed = settings.parse(parser(), own)
-  local command = settings.read(parsed)
+  local command, environment = settings.read(parsed)
   if command.platform and #command.platform > 1 then
     options.fail("invalid_argument", ("--platform %s: one platform expected"):format(parsed.platform),
       "without --platform, specs that use each_platform run on every one")
   end
   if command.device then parsed.device = tostring(command.device[1]) end
   for name, value in pairs(parsed) do host.setenv("BATON_" .. name:upper(), value) end
+  if parsed.isolation or environment.isolation then return end
+  host.setenv("BATON_ISOLATION", "process") -- a spec that crashes fails, and the others go on
+  test.chose_isolation = true
 end
 
 -- busted leaves the process by itself unless it is called from a chunk that comes from a file.

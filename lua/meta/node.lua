@@ -10,7 +10,7 @@ local baton = {}
 ---@field devices? string|integer|(integer|string|baton.node_chip)[] one worker each, with the ids 0, 1, … in this order: "0-3", "0,2", "a2a3sim:0,a5sim:1", a list, or how many free ones (0: none, sub workers only). Default: BATON_DEVICE, or device 0
 ---@field platform? string of devices that name none: "a2a3sim" (default) or "a5sim"; BATON_PLATFORM sets another default
 ---@field subs? integer sub workers, for functions of the host (default 0)
----@field isolation? "thread"|"process" where kernels and functions of the host run: threads of this process (default), or a child process for each worker; BATON_ISOLATION sets another default
+---@field isolation? "thread"|"process" where kernels and functions of the host run: threads of this process (default), or a child process for each worker; BATON_ISOLATION sets another default, as do `baton repl` and `baton test`: "process"
 ---@field heap? integer|string bytes of shared host memory for intermediates (default "1GiB", touched when used)
 ---@field arena? baton.arena of each chip, committed when the node opens
 ---@field prewarm? baton.program[] compiled, and registered with every worker, when the node opens

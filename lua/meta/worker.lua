@@ -25,7 +25,7 @@ local baton = {}
 ---@field platform? string "a2a3sim" (default) or "a5sim"; BATON_PLATFORM sets another default
 ---@field device? integer|string device number, from 0; BATON_DEVICE sets another default
 ---@field runtime? string default runtime of its runs; BATON_RUNTIME sets another default
----@field isolation? "thread"|"process" where kernels run: in threads of this process (default), or in a child: then a kernel that crashes, hangs or ends its process costs its run only, the child is replaced, and buffers are as before; BATON_ISOLATION sets another default
+---@field isolation? "thread"|"process" where kernels run: in threads of this process (default), or in a child: then a kernel that crashes, hangs or ends its process costs its run only, the child is replaced, and buffers are as before; BATON_ISOLATION sets another default, as do `baton repl` and `baton test`: "process"
 ---@field config? baton.config
 ---@field arena? baton.arena committed when the worker opens
 ---@field prewarm? baton.program[] compiled and registered when the worker opens

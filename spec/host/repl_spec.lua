@@ -40,6 +40,12 @@ describe("baton repl", function()
     prints("worker on a5sim\nf32[3] [0, 1, 2]\n0.1.0\n", "chip\ntensor.arange('f32', { 3 })\nbaton.version\n", "-p", "a5sim")
   end)
 
+  it("has workers with process isolation unless somebody asks for threads", function()
+    local count = "chip:stats().children_started\nbaton.worker():stats().children_started\n"
+    prints("1\n1\n", count)
+    prints("0\n0\n", count, "--isolation", "thread")
+  end)
+
   it("has a scene, its program and the arguments of a case", function()
     local scene = scene_file.write(folder .. "/scene.lua")
     prints("scene sum, 3 cases\n1000\ntrue\n4\n", "scene\nargs.a.numel\nchip:run(program, args);\n(args.a + args.b):allclose(args.c)\n4\n",

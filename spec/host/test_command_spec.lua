@@ -29,6 +29,22 @@ describe("baton test", function()
     assert.equal("platform a5sim\n", result.err)
   end)
 
+  it("has workers with process isolation unless somebody asks for threads", function()
+    command.write(folder .. "/isolation_spec.lua", [[
+      it("opens a worker", function()
+        local chip <close> = require("baton").worker()
+        io.stderr:write(chip:stats().children_started, "\n")
+      end)]])
+    local function children(variable, options)
+      local line = "cd %s && %s %s test %s -o TAP isolation_spec.lua"
+      return command.shell(line:format(folder, variable, command.quote(command.baton), options)).err
+    end
+    assert.equal("1\n", children("", ""))
+    assert.equal("0\n", children("", "--isolation thread --"))
+    assert.equal("0\n", children("BATON_ISOLATION=thread", ""))
+    assert.equal("1\n", children("BATON_ISOLATION=thread", "--isolation process --"))
+  end)
+
   it("refuses an unknown option before --", function()
     local result = command.run { "test", "--platfrom", "a5sim", "--", folder }
     assert.equal(2, result.status)
