@@ -105,6 +105,8 @@ static void destroy(node_chip *chip) {
 static baton_status close_chip(void *context, baton_error *err) {
   node_chip *chip = context;
   baton_status status = BATON_OK;
+  pthread_mutex_lock(&chip->server); /* a launch that the device has given up may still start a child */
+  pthread_mutex_unlock(&chip->server);
   if (chip->endpoint)
     status = chip->endpoint->calls->close(chip->endpoint, base_deadline(CLOSE_SECONDS), err);
   destroy(chip);
