@@ -9,5 +9,7 @@ package.preload["baton.host"] = function()
   }
 end
 
+package.preload["baton.test"] = function() return {} end
+
 rawset(arg, 0, "busted")
 assert(load([[require "busted.runner" { standalone = false }]], "@busted"))()
