@@ -5,6 +5,7 @@
 #include <baton/buffer.h>
 #include <baton/error.h>
 #include <baton/memory.h>
+#include <baton/node.h>
 #include <baton/platform.h>
 #include <baton/program.h>
 #include <baton/rounds.h>

@@ -20,6 +20,19 @@ for _, kind in ipairs { "thread", "process" } do
   describe("a node, isolation " .. kind .. ",", function()
     setup(function() isolation = kind end)
 
+    it("says what it has done when it is closed, too", function()
+      local node, sum, list = open(), programs.sum(), arguments()
+      for _ = 1, 3 do
+        node:run(function(orch) orch.submit_next_level(sum, list) end)
+      end
+      local open_stats = node:stats()
+      node:close()
+      local stats = node:stats()
+      assert.same({ 3, 3 }, { stats.runs, stats.tasks })
+      assert.is_true(open_stats.bytes_to_device > 0 and stats.bytes_to_device >= open_stats.bytes_to_device)
+      assert.equal("closed", select(2, pcall(node.stats, node, 0)).code)
+    end)
+
     it("is asked for what it is", function()
       local node <close> = open { subs = 2, devices = "3,a5sim:1" }
       assert.same({ 2, 2, "ready" }, { node.workers, node.subs, node.state })

@@ -38,7 +38,8 @@ end
 local function process_lives(pid)
   local file = io.open(("/proc/%d/stat"):format(pid))
   if not file then return false end
-  local state = file:read("a"):match "%) (%a)"
+  local text = file:read "a" -- nil: it has gone since
+  local state = text and text:match "%) (%a)"
   file:close()
   return state ~= "Z" and state ~= nil
 end

@@ -73,7 +73,7 @@ static baton_status find_endpoint(baton_node *node, uint32_t id, node_endpoint *
 }
 
 static baton_status control(baton_node *node, uint32_t id, node_operation operation, const void *data,
-                            uint32_t ndata, node_bytes *out, baton_error *err) {
+                            uint32_t ndata, double seconds, node_bytes *out, baton_error *err) {
   node_endpoint *endpoint;
   uint64_t memory[32] = {0};
   node_command *command = (node_command *)(void *)memory;
@@ -81,14 +81,15 @@ static baton_status control(baton_node *node, uint32_t id, node_operation operat
   *command = (node_command){
       .bytes = (uint32_t)node_command_bytes(0, 0, ndata), .operation = (uint16_t)operation, .ndata = ndata};
   if (ndata) memcpy(node_command_data(command), data, ndata);
-  return node_endpoint_control(endpoint, command, base_deadline(CONTROL_SECONDS), out, err);
+  return node_endpoint_control(endpoint, command, base_deadline(seconds), out, err);
 }
 
 static baton_status setup_arena(baton_node *node, uint32_t id, const baton_arena *arena, int *changed,
                                 baton_error *err) {
   node_bytes reply = {0};
   uint32_t value = 0;
-  baton_status status = control(node, id, NODE_SETUP_ARENA, arena, sizeof *arena, &reply, err);
+  baton_status status =
+      control(node, id, NODE_SETUP_ARENA, arena, sizeof *arena, CONTROL_SECONDS, &reply, err);
   if (reply.size >= sizeof value) memcpy(&value, reply.data, sizeof value);
   if (changed) *changed = (int)value;
   base_free(reply.data);
@@ -103,9 +104,10 @@ baton_status baton_node_setup_arena(baton_node *node, uint32_t worker, const bat
   return status;
 }
 
-static baton_status worker_stats(baton_node *node, uint32_t id, baton_stats *out, baton_error *err) {
+static baton_status worker_stats(baton_node *node, uint32_t id, double seconds, baton_stats *out,
+                                 baton_error *err) {
   node_bytes reply = {0};
-  baton_status status = control(node, id, NODE_STATS, NULL, 0, &reply, err);
+  baton_status status = control(node, id, NODE_STATS, NULL, 0, seconds, &reply, err);
   if (status == BATON_OK && reply.size == sizeof *out) memcpy(out, reply.data, sizeof *out);
   base_free(reply.data);
   return status;
@@ -138,7 +140,7 @@ static uint64_t count_children(baton_node *node) {
 }
 
 /* Of all workers that are in order, and of the node itself. */
-static baton_status node_stats(baton_node *node, baton_stats *out, baton_error *err) {
+baton_status node_sum_stats(baton_node *node, double seconds, baton_stats *out, baton_error *err) {
   baton_stats one;
   node_lock(node);
   *out = node->totals;
@@ -146,7 +148,7 @@ static baton_status node_stats(baton_node *node, baton_stats *out, baton_error *
   uint32_t count = node->counts[NODE_CHIPS];
   node_unlock(node);
   for (uint32_t i = 0; i < count; i++) {
-    baton_status status = worker_stats(node, i, &one, err);
+    baton_status status = worker_stats(node, i, seconds, &one, err);
     if (status == BATON_CLOSED || status == BATON_WORKER_LOST) continue;
     if (status != BATON_OK) return status;
     uint64_t runs = out->runs, tasks = out->tasks,
@@ -161,11 +163,22 @@ static baton_status node_stats(baton_node *node, baton_stats *out, baton_error *
   return BATON_OK;
 }
 
+/* What a node has done can be asked when it is closed, too. */
+static int read_last(baton_node *node, baton_stats *out) {
+  node_lock(node);
+  int closed = node->closed;
+  if (closed) *out = node->totals;
+  node_unlock(node);
+  return closed;
+}
+
 baton_status baton_node_stats(baton_node *node, int32_t worker, baton_stats *out, baton_error *err) {
   memset(out, 0, sizeof *out);
+  if (worker == BATON_ANY_WORKER && read_last(node, out)) return BATON_OK;
   BATON_TRY(node_enter(node, "stats", err));
-  baton_status status = worker == BATON_ANY_WORKER ? node_stats(node, out, err)
-                                                   : worker_stats(node, (uint32_t)worker, out, err);
+  baton_status status = worker == BATON_ANY_WORKER
+                            ? node_sum_stats(node, CONTROL_SECONDS, out, err)
+                            : worker_stats(node, (uint32_t)worker, CONTROL_SECONDS, out, err);
   node_leave(node);
   return status;
 }

@@ -12,6 +12,7 @@
 
 enum {
   CLOSE_SECONDS = 15, /* for what still runs when the node is closed */
+  LAST_SECONDS = 2,   /* for what a worker has counted */
   STARTUP_SECONDS = 60,
   GIVE_WAY = 1000, /* looks */
   DEVICES_MOST = 1024
@@ -324,6 +325,16 @@ static baton_status close_workers(baton_node *node, baton_error *err) {
   return status;
 }
 
+/* What workers have counted goes with them. */
+static void keep_stats(baton_node *node) {
+  baton_stats last;
+  if (node->counted || node_sum_stats(node, LAST_SECONDS, &last, NULL) != BATON_OK) return;
+  node_lock(node);
+  node->totals = last;
+  node->counted = 1;
+  node_unlock(node);
+}
+
 static int has_workers(const baton_node *node) {
   for (int kind = 0; kind < NODE_KINDS; kind++)
     for (uint32_t i = 0; i < node->counts[kind]; i++)
@@ -339,6 +350,7 @@ static baton_status shut_down(baton_node *node, baton_error *err) {
                            CLOSE_SECONDS);
   node_rounds_end(node);
   end_attendant(node);
+  keep_stats(node);
   baton_status status = close_workers(node, err);
   chip_registry_close(&node->registry);
   node_callables_close(&node->callables);

@@ -205,9 +205,10 @@ struct baton_node {
   node_engine *spare;
   baton_node_buffer *buffers; /* the latest first */
   int closed;
+  int counted;     /* `totals` are of everything: workers have ended */
   uint32_t inside; /* calls that use workers */
   pthread_cond_t left;
-  baton_stats totals;
+  baton_stats totals; /* of ended runs; of a closed node, of everything */
   chip_registry registry;
   node_callables callables; /* has a lock of its own */
   pthread_mutex_t closing_lock;
@@ -231,6 +232,8 @@ void node_unlock(baton_node *node);
 /* Lets those have the lock who wait for it. */
 void node_give_way(baton_node *node);
 
+/* Sums of all workers and of the node; waits for a control call to each, so many seconds at most. Without the lock. */
+baton_status node_sum_stats(baton_node *node, double seconds, baton_stats *out, baton_error *err);
 /* Adds what an ended run did to the totals; with the lock held. */
 void node_count_run(baton_node *node, const task_counts *counts);
 /* The static name of a platform, NULL for the default one; NULL: there is none of that name. */
