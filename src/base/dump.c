@@ -1,4 +1,6 @@
 #include "base/dump.h"
+#include "base/atomic.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -12,6 +14,8 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static base_dumpable *oldest, *newest; /* lock */
 
+static void listen_if_asked(void);
+
 void base_dumpable_add(base_dumpable *dumpable) {
   pthread_mutex_lock(&lock);
   if (!dumpable->listed) {
@@ -22,6 +26,7 @@ void base_dumpable_add(base_dumpable *dumpable) {
     newest = dumpable;
   }
   pthread_mutex_unlock(&lock);
+  listen_if_asked();
 }
 
 void base_dumpable_remove(base_dumpable *dumpable) {
@@ -60,8 +65,9 @@ static void write_one(const base_dumpable *dumpable) {
   }
 }
 
+static const char none[] = "baton: no worker is open\n";
+
 static void write_dumps(void) {
-  static const char none[] = "baton: no worker is open\n";
   pthread_mutex_lock(&lock);
   if (!oldest) write_all(none, sizeof none - 1);
   for (const base_dumpable *dumpable = oldest; dumpable; dumpable = dumpable->newer) write_one(dumpable);
@@ -71,14 +77,15 @@ static void write_dumps(void) {
 /* --- The signal ----------------------------------------------------------------------------------------- */
 
 static pthread_mutex_t signal_lock = PTHREAD_MUTEX_INITIALIZER;
-static int asked;    /* signal_lock: the signal; 0: none */
-static int pipes[2]; /* from the handler to the thread */
+static int asked;                /* signal_lock: the signal; 0: none */
+static int pipes[2];             /* from the handler to the thread */
+static _Atomic int is_listening; /* there is a thread: from the first worker on */
 
 /* A full pipe holds enough of them. */
 static void on_signal(int number) {
-  int kept = errno;
+  int kept = errno, listening = atomic_load_explicit(&is_listening, memory_order_relaxed);
   (void)number;
-  ssize_t ignored = write(pipes[1], "", 1);
+  ssize_t ignored = listening ? write(pipes[1], "", 1) : write(STDERR_FILENO, none, sizeof none - 1);
   (void)ignored;
   errno = kept;
 }
@@ -104,6 +111,16 @@ static int start_thread(void) {
   return failure;
 }
 
+static void listen_if_asked(void) {
+  pthread_mutex_lock(&signal_lock);
+  if (asked && !atomic_load_explicit(&is_listening, memory_order_relaxed)) {
+    int failure = start_thread();
+    if (failure) base_log(BASE_LOG_WARNING, "no thread for dumps: %s", strerror(failure));
+    atomic_store_explicit(&is_listening, !failure, memory_order_relaxed);
+  }
+  pthread_mutex_unlock(&signal_lock);
+}
+
 static baton_status install(int number, baton_error *err) {
   struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART | SA_ONSTACK}, before;
   sigemptyset(&action.sa_mask);
@@ -112,13 +129,6 @@ static baton_status install(int number, baton_error *err) {
   if (pipe2(pipes, O_CLOEXEC))
     return baton_error_set(err, BATON_RESOURCE_LIMIT, "no pipe for signal %d: %s", number, strerror(errno));
   (void)fcntl(pipes[1], F_SETFL, O_NONBLOCK);
-  int failure = start_thread();
-  if (failure) {
-    close(pipes[0]);
-    close(pipes[1]);
-    return baton_error_set(err, BATON_RESOURCE_LIMIT, "no thread for signal %d: %s", number,
-                           strerror(failure));
-  }
   sigaction(number, &action, NULL);
   asked = number;
   return BATON_OK;
@@ -128,5 +138,9 @@ baton_status base_dump_on_signal(int number, baton_error *err) {
   pthread_mutex_lock(&signal_lock);
   baton_status status = asked == number ? BATON_OK : install(number, err);
   pthread_mutex_unlock(&signal_lock);
+  pthread_mutex_lock(&lock);
+  int late = oldest != NULL;
+  pthread_mutex_unlock(&lock);
+  if (late) listen_if_asked();
   return status;
 }

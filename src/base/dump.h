@@ -18,7 +18,8 @@ typedef struct base_dumpable {
 void base_dumpable_add(base_dumpable *dumpable);
 void base_dumpable_remove(base_dumpable *dumpable);
 
-/* From now on the signal makes a thread of its own write all dumps to stderr, or that there are none. What the signal finds goes on: calls
+/* From now on the signal makes a thread of its own, which begins with the first that can tell, write all dumps to stderr, or that
+** there are none. What the signal finds goes on: calls
 ** that it interrupts are restarted. Once a process; a second call with the same signal does nothing. `state`, with nothing changed, if
 ** the process has a use for the signal. Any thread. */
 baton_status base_dump_on_signal(int number, baton_error *err);
