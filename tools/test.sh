@@ -81,6 +81,9 @@ run_preset() { # PRESET
   fi
 }
 
+# A process waits a second for races at its end, and there are thousands of them.
+export TSAN_OPTIONS="${TSAN_OPTIONS:-} atexit_sleep_ms=0"
+
 presets=(dev)
 case "${1:-}" in
 "") ;;
