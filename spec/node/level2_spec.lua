@@ -146,6 +146,10 @@ describe("a chip with process isolation", function()
   end)
 
   it("survives a kernel that hangs", function()
+    local maps <close> = assert(io.open "/proc/self/maps")
+    if maps:read("a"):find("libtsan", 1, true) then
+      return pending "a kernel that hangs: the thread sanitizer delivers no signal into a tight loop"
+    end
     local chip <close> = open()
     local err = failure(chip, 7, { timeout = 0.2 })
     assert.same({ "op_timeout", "end" }, { err.code, err.kernel })

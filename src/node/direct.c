@@ -135,7 +135,7 @@ static uint64_t count_children(baton_node *node) {
   for (int kind = 0; kind < NODE_KINDS; kind++)
     for (uint32_t i = 0; i < node->counts[kind]; i++)
       if (node->isolation == BATON_PROCESS && node->workers[kind][i]->endpoint)
-        children += node->workers[kind][i]->endpoint->started;
+        children += node->workers[kind][i]->started;
   return children;
 }
 

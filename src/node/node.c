@@ -221,6 +221,7 @@ static baton_status blame(const node_worker *worker, baton_status status, baton_
 static void admit(node_worker *worker) {
   node_lock(worker->node);
   worker->state = BATON_WORKER_READY;
+  node_worker_note(worker);
   worker->node->dirty = 1;
   node_unlock(worker->node);
 }
@@ -430,8 +431,8 @@ baton_status baton_node_describe(baton_node *node, uint32_t id, baton_node_worke
     *out = (baton_node_worker){
         .platform = worker->platform, .device = worker->chip.device, .state = state_of(worker)};
     if (worker->endpoint) {
-      out->pid = worker->endpoint->pid;
-      out->started = worker->endpoint->started;
+      out->pid = worker->pid;
+      out->started = worker->started;
     }
   }
   node_unlock(node);

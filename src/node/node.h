@@ -86,6 +86,8 @@ struct node_worker {
   node_kind kind;
   uint32_t id;
   node_endpoint *endpoint; /* NULL: removed */
+  int32_t pid;             /* of its server, when that was last ready; 0: a thread */
+  uint32_t started;        /* how often, by then */
   baton_node_chip chip;
   const char *platform; /* static; NULL: a sub worker */
   baton_worker_state state;
@@ -315,6 +317,8 @@ BATON_MUST_CHECK baton_status node_worker_open(baton_node *node, node_kind kind,
 void node_worker_died(node_worker *worker);
 /* The same where it lives, but is of no more use, for `failure`; NULL: a kernel was left by force. */
 void node_worker_lost(node_worker *worker, const baton_error *failure);
+/* Its server is ready: notes who that is. */
+void node_worker_note(node_worker *worker);
 /* Waits until no restart is under way. Without the lock. */
 void node_worker_settle(node_worker *worker);
 baton_status node_worker_close(node_worker *worker, int64_t deadline, baton_error *err); /* without */

@@ -81,10 +81,17 @@ static baton_status begin_anew(node_worker *worker, baton_error *err) {
   return status;
 }
 
+/* The endpoint itself is the restarting thread's until it is done. */
+void node_worker_note(node_worker *worker) {
+  worker->pid = worker->endpoint->pid;
+  worker->started = worker->endpoint->started;
+}
+
 static void finish_restart(node_worker *worker, const baton_error *failure) {
   baton_node *node = worker->node;
   node_lock(node);
   worker->restarting = 0;
+  node_worker_note(worker);
   worker->state = failure->code ? BATON_WORKER_IS_LOST : BATON_WORKER_READY;
   worker->cost = 0;
   node->dirty = 1;
