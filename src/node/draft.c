@@ -412,16 +412,16 @@ baton_status node_draft_fill(const node_draft *draft, node_task *task, baton_err
     status = fill_member(draft, task, part, first, &at, err);
   if (status == BATON_OK && draft->options->name) task->name = strcpy(at, draft->options->name);
   if (status == BATON_OK) status = begin_uses(draft, task, err);
-  if (status != BATON_OK) node_draft_drop(task);
+  if (status != BATON_OK) node_draft_drop(task, NULL);
   return status;
 }
 
-void node_draft_drop(node_task *task) {
+void node_draft_drop(node_task *task, const baton_error *failure) {
   for (uint32_t i = 0; i < task->count; i++)
     if (task->members[i].owned) base_free(task->members[i].command);
   for (uint32_t i = 0; i < task->nuses; i++)
     if (task->uses[i].storage)
-      tensor_use_end(task->uses[i].storage, task->uses[i].writes, NULL);
+      tensor_use_end(task->uses[i].storage, task->uses[i].writes, failure);
     else
       node_buffer_unuse(task->uses[i].buffer);
 }

@@ -48,8 +48,9 @@ uint64_t node_draft_size(const node_draft *draft);
 /* Fills in the task. Its uses have begun then. With the lock held; `stale_handle`, `closed` for buffers that died meanwhile, and
 ** `out_of_memory`: nothing is held then. */
 BATON_MUST_CHECK baton_status node_draft_fill(const node_draft *draft, node_task *task, baton_error *err);
-/* Takes that back, for a task that was not submitted. With the lock held. */
-void node_draft_drop(node_task *task);
+/* Takes that back, when the task is over or was not submitted; `failure` is why its writes did not happen, or NULL. With the lock
+** held. */
+void node_draft_drop(node_task *task, const baton_error *failure);
 
 void node_draft_free(node_draft *draft);
 

@@ -3,6 +3,7 @@
 #include "base/futex.h"
 #include "base/interrupt.h"
 #include "base/memory.h"
+#include "node/draft.h"
 #include "node/stage.h"
 #include <string.h>
 
@@ -33,17 +34,6 @@ void node_member_end(node_member *member, const baton_error *failure) {
   node->last_ended = task;
 }
 
-static void end_uses(node_task *task, int failed) {
-  const baton_error *failure = failed ? &task->run->failure : NULL;
-  for (uint32_t i = 0; i < task->nuses; i++) {
-    node_use *use = &task->uses[i];
-    if (use->storage)
-      tensor_use_end(use->storage, use->writes, failure);
-    else
-      node_buffer_unuse(use->buffer);
-  }
-}
-
 /* What fails without a cause of its own and before any other does so because the run was cancelled. */
 static void blame_cancellation(baton_node_run *run) {
   baton_error failure = {0};
@@ -55,11 +45,8 @@ static void blame_cancellation(baton_node_run *run) {
 
 void node_task_finish(node_task *task, int failed) {
   if (failed) blame_cancellation(task->run);
-  for (uint32_t i = 0; i < task->count; i++) {
-    node_stage_free(&task->members[i]);
-    if (task->members[i].owned) base_free(task->members[i].command);
-  }
-  end_uses(task, failed);
+  for (uint32_t i = 0; i < task->count; i++) node_stage_free(&task->members[i]);
+  node_draft_drop(task, failed ? &task->run->failure : NULL);
   task->run->unfinished--;
 }
 
@@ -143,7 +130,7 @@ static void take_reply(node_worker *worker, node_lane lane, const node_reply *re
   node_member *member = sent->first;
   baton_error failure = {0};
   worker->node->dirty = 1;
-  if (is_for_nobody(reply)) {
+  if (is_for_nobody(reply) && lane == NODE_TRANSFERS && worker->freeing_sent) {
     worker->freeing_sent--;
     return;
   }

@@ -130,7 +130,6 @@ static baton_status fill(baton_node *node, const baton_node_options *options, ba
   node->calls = options->isolation == BATON_PROCESS ? &node_endpoint_process : &node_endpoint_thread;
   node->heap = options->heap ? options->heap : default_heap;
   node->startup_timeout = options->startup_timeout > 0 ? options->startup_timeout : STARTUP_SECONDS;
-  node->wait_device = options->wait_device;
   node->cpus = base_cpu_count();
   node->defaults = (baton_worker_options){.threads = options->threads,
                                           .config = options->config,

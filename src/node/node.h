@@ -58,7 +58,7 @@ struct node_task {
   int priority;
   uint32_t count;      /* of members */
   uint32_t unanswered; /* of them */
-  int failed, posted;
+  int failed;
   uint64_t order;  /* in which it became ready */
   const char *who; /* lives as long as the node */
   int is_host;     /* a function of the host */
@@ -187,7 +187,7 @@ struct baton_node {
   baton_worker_options defaults; /* of its chips */
   char *runtime;
   uint64_t heap;
-  double startup_timeout, wait_device;
+  double startup_timeout;
   base_extent bell_memory;
   node_doorbell *bell;
   node_worker *workers[NODE_KINDS][BATON_NODE_WORKERS];
@@ -203,7 +203,6 @@ struct baton_node {
   node_home homes[NODE_HOMES];
   baton_node_run *runs, *last_run; /* that are not over */
   uint32_t run_count;
-  uint32_t built_last; /* number of the last run whose function has returned or will not be called */
   node_engine *spare;
   baton_node_buffer *buffers; /* the latest first */
   int closed;

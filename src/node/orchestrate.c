@@ -143,7 +143,7 @@ static baton_status enter_engine(const node_draft *draft, baton_task *out, task_
                                draft->options->ndeps, out);
   run->inside = 0;
   if (*opened != TASK_OK) {
-    node_draft_drop(payload);
+    node_draft_drop(payload, NULL);
     return full(run, *opened, err);
   }
   run->unfinished++;

@@ -142,7 +142,6 @@ static int send(node_worker *worker, node_member *member) {
   int later = sent->count != 0;
   if (!node_mailbox_post(&worker->endpoint->mailbox, lane, member->command, later)) return 0;
   if (later) worker->unrung |= 1u << lane;
-  member->task->posted = 1;
   member->next = NULL;
   *(sent->last ? &sent->last->next : &sent->first) = member;
   sent->last = member;
