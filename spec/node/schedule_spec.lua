@@ -37,6 +37,17 @@ for _, isolation in ipairs(nodes.isolations) do
       assert.same({ 1, 2, 3, 4, 5, 6, 7, 8 }, t.tickets:slice(1, 1, 8):totable())
     end)
 
+    it("runs what one task makes ready in the order of the submits", function()
+      local node <close> = nodes.open(isolation, { devices = 1 })
+      local t = new_tickets()
+      node:run(function(orch)
+        local held = orch.submit_next_level(nodes.hold, { cells(0) })
+        for i = 1, 8 do orch.submit_next_level(nodes.tick, ticket(t, i), { deps = { held } }) end
+        gate.open()
+      end)
+      assert.same({ 1, 2, 3, 4, 5, 6, 7, 8 }, t.tickets:slice(1, 1, 8):totable())
+    end)
+
     it("prefers a higher priority among what is ready for a worker", function()
       local node <close> = nodes.open(isolation, { devices = 1 })
       local t = new_tickets()
