@@ -1,8 +1,12 @@
-/* baton/node.h - one sequential function drives many chips: level 3.
+/* baton/node.h - one sequential function drives many chips: level 3; and many nodes: level 4.
 **
 ** A node has workers, each a chip with a number from 0, and sub workers, which run functions of the host. An orchestrating
 ** function submits tasks to them; what must wait for what follows from the memory that the tasks touch, as if they were run
-** one after the other. */
+** one after the other.
+**
+** At level 4 the workers are nodes. A program that is submitted to one becomes a run there with the program as its only task. Child
+** memory belongs to the nodes: malloc, setup_arena and add are `unsupported` here. A failure that comes from a node has `path`,
+** such as "node 2 / worker 0", unless it names a file; its `worker` is the chip's, and unknown in a failure of the node itself. */
 #ifndef BATON_NODE_H
 #define BATON_NODE_H
 
@@ -30,6 +34,10 @@ typedef struct baton_node_chip {
 typedef struct baton_node_options {
   const baton_node_chip *chips; /* worker ids 0 … nchips-1 in this order */
   uint32_t nchips;              /* 0: no chips, sub workers only */
+  /* Level 4: workers 0 … nchildren-1 are nodes, each in a process of its own, as are the sub workers then; no chips. A child has no
+  ** children. Its devices are chosen when the node opens; a restart takes the same. Its `prewarm` is registered with all children. */
+  const struct baton_node_options *children;
+  uint32_t nchildren;
   uint32_t subs;
   baton_isolation isolation;
   uint64_t

@@ -20,6 +20,19 @@ local baton = {}
 ---@field wait_device? number seconds to wait for another process that owns a device (default 0)
 ---@field worker_program? string what children execute; default: baton-worker beside this program or library
 
+---Options of `baton.worker` with `level = 4`: a node whose workers are nodes. Each child is a process, as are the sub workers.
+---@class baton.node_of_nodes_options
+---@field level 4
+---@field children baton.node_options[] one worker each, with the ids 0, 1, … in this order; no two have the same device, and a number of free ones is chosen when all open. What a child names in `prewarm` is registered with all
+---@field subs? integer sub workers of this node itself (default 0)
+---@field isolation? "process"
+---@field heap? integer|string bytes of shared host memory for intermediates (default "1GiB", touched when used)
+---@field prewarm? baton.program[]
+---@field runtime? string
+---@field config? baton.config defaults of runs and of programs
+---@field startup_timeout? number
+---@field worker_program? string
+
 ---A chip of a node.
 ---@class baton.node_chip
 ---@field platform? string
@@ -27,7 +40,7 @@ local baton = {}
 
 ---Opens all workers of a node at the same time; if one fails, those that were opened are closed again, and the error has
 ---its number as `worker`.
----@param options baton.node_options
+---@param options baton.node_options|baton.node_of_nodes_options
 ---@return baton.node
 function baton.worker(options) end
 
@@ -166,10 +179,17 @@ local orch = {}
 ---(`orch.alloc`) and scalars, in the order of its signature or by name. Directions come from the signature, tags override
 ---them; without either a tensor counts as `inout`. What can never run is refused: an unknown worker (`out_of_range`), memory
 ---of another one (`wrong_device`).
----@param callable baton.program|baton.handle
+---
+---At level 4 the workers are nodes. A program becomes a run of a child with that task only. A *node function*, a Lua function
+---`fn(orch, args)` or "module:function", is called in the child as by `node:run`, with an `orch` of the child; it crosses as
+---functions of `submit_sub` do, and so do its results, which its task has. Programs do not cross as upvalues: the function
+---requires the module that makes them. Host tensors are mapped in the child and its own children, not copied. The task is over
+---when all tasks of that run are. `orch.malloc`, `copy_to`, `copy_from` and `free` belong into the function: here they raise
+---`unsupported`. What fails in a child has `path`, such as "node 2 / worker 0", unless it names a file.
+---@param callable baton.program|baton.handle|function|string functions at level 4
 ---@param arguments baton.node_value[]|table<string, baton.node_value>
 ---@param options? baton.node_task_options
----@return baton.task task
+---@return baton.task|baton.sub_task task
 ---@return baton.device_tensor ... one for each `baton.output{…}`
 function orch.submit_next_level(callable, arguments, options) end
 
@@ -181,7 +201,7 @@ function orch.submit_next_level(callable, arguments, options) end
 ---@field priority? integer
 
 ---One task with a member on each of several distinct workers, which begin together: a list of arguments for each member.
----@param callable baton.program|baton.handle
+---@param callable baton.program|baton.handle|function|string functions at level 4
 ---@param arguments (baton.node_value[]|table<string, baton.node_value>)[]
 ---@param options? baton.node_group_options
 ---@return baton.task task

@@ -333,15 +333,74 @@ static void test_endless_function_is_left_by_force(void **state) {
   baton_node_close(node);
 }
 
+/* --- Nodes of nodes ------------------------------------------------------------------------------------- */
+
+static baton_status add_on_both(baton_node_orch *o, void *context, baton_error *failure) {
+  const three *t = context;
+  baton_node_value first_values[] = {{.tensor = t->a}, {.tensor = t->b}, {.tensor = t->c}};
+  baton_node_value second_values[] = {{.tensor = t->c}, {.tensor = t->a}};
+  baton_node_task_options options = {.worker = 0};
+  BATON_TRY(baton_node_submit_next_level(o, add, first_values, 3, &options, NULL, failure));
+  options.worker = 1;
+  return baton_node_submit_next_level(o, twice, second_values, 2, &options, NULL, failure);
+}
+
+static baton_status fail_on_second(baton_node_orch *o, void *context, baton_error *failure) {
+  const three *t = context;
+  baton_node_value value = {.tensor = t->a};
+  baton_node_task_options options = {.worker = 1};
+  return baton_node_submit_next_level(o, failing, &value, 1, &options, NULL, failure);
+}
+
+/* One child has a chip in a process of its own, the other has sub workers only. */
+static void test_children_are_nodes(void **state) {
+  static const baton_node_chip device = {.device = 3};
+  static const baton_node_options children[] = {{.chips = &device, .nchips = 1, .isolation = BATON_PROCESS},
+                                                {.subs = 2}};
+  (void)state;
+  baton_node *node;
+  baton_node_buffer *buffer;
+  three t = {floats(1000, 1), floats(1000, 2), floats(1000, 0)};
+  assert_ok(baton_node_open(&(baton_node_options){.children = children, .nchildren = 2}, &node, &err));
+  assert_int_equal(baton_node_workers(node), 2);
+  for (int i = 0; i < 3; i++) assert_ok(baton_node_run_function(node, add_on_both, &t, NULL, NULL, &err));
+  assert_true(first(t.c) == 18);
+  assert_true(first(t.a) == 36);
+  assert_int_equal(baton_node_malloc(node, 0, 64, &buffer, &err), BATON_UNSUPPORTED);
+  assert_int_equal(baton_node_run_function(node, fail_on_second, &t, NULL, NULL, &err), BATON_USER_FAIL);
+  assert_string_equal(err.path, "node 1");
+  assert_int_equal(err.known & BATON_KNOWN_WORKER, 0);
+  baton_node_close(node);
+  baton_tensor_close(t.a);
+  baton_tensor_close(t.b);
+  baton_tensor_close(t.c);
+}
+
+static void test_children_have_no_children(void **state) {
+  static const baton_node_options leaf = {.subs = 1};
+  static const baton_node_options child = {.children = &leaf, .nchildren = 1};
+  (void)state;
+  baton_node *node;
+  assert_int_equal(baton_node_open(&(baton_node_options){.children = &child, .nchildren = 1}, &node, &err),
+                   BATON_UNSUPPORTED);
+  assert_string_equal(err.message, "child 0: it has children itself: there are four levels");
+}
+
 #define BOTH(test) \
   cmocka_unit_test_setup(test, use_threads), { #test " (process)", test, use_processes, NULL, NULL }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      BOTH(test_runs_tasks_in_order),          BOTH(test_reads_back_inside_the_function),
-      BOTH(test_chain_longer_than_the_window), BOTH(test_failure_poisons_the_chain),
-      BOTH(test_several_runs_in_flight),       BOTH(test_groups_and_singles_all_end),
-      BOTH(test_dead_child_is_replaced),       BOTH(test_endless_function_is_left_by_force),
+      BOTH(test_runs_tasks_in_order),
+      BOTH(test_reads_back_inside_the_function),
+      BOTH(test_chain_longer_than_the_window),
+      BOTH(test_failure_poisons_the_chain),
+      BOTH(test_several_runs_in_flight),
+      BOTH(test_groups_and_singles_all_end),
+      BOTH(test_dead_child_is_replaced),
+      BOTH(test_endless_function_is_left_by_force),
+      cmocka_unit_test(test_children_are_nodes),
+      cmocka_unit_test(test_children_have_no_children),
   };
   return cmocka_run_group_tests(tests, make_programs, drop_programs);
 }

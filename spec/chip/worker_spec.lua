@@ -28,8 +28,8 @@ describe("baton.worker", function()
   it("refuses what this version cannot do instead of ignoring it", function()
     assert.equal("worker: isolation 'thread' or 'process' expected, got 'fork'",
       raises("invalid_argument", baton.worker, { isolation = "fork" }))
-    assert.equal("level 4: this version opens chips (level 2) and nodes (level 3)",
-      raises("unsupported", baton.worker, { level = 4 }))
+    assert.equal("worker: level 4 needs children, a list of options of nodes",
+      raises("invalid_argument", baton.worker, { level = 4 }))
     assert.equal("config: option 'trace' is not in this version",
       raises("unsupported", baton.worker, { config = { trace = true } }))
   end)

@@ -3,6 +3,7 @@
 #include "base/cause.h"
 #include "base/descriptor.h"
 #include "base/heap.h"
+#include "base/memory.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -29,6 +30,7 @@ typedef struct segment {
   char *address;
   uint64_t size;
   int fd;
+  int adopted; /* another process allocates here; there is no heap */
 } segment;
 
 /* Guards all that follows; an extent that is alive belongs to its owner. The count is stored with release after the segment:
@@ -97,9 +99,29 @@ static int segment_add(uint64_t size) {
   return 0;
 }
 
+int base_segment_adopt(void *address, uint64_t size, int fd) {
+  segment *made = base_calloc(1, sizeof *made);
+  if (!made) return ENOMEM;
+  *made = (segment){.address = address, .size = size, .adopted = 1};
+  made->fd = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+  int failure = made->fd < 0 ? errno : 0;
+  pthread_mutex_lock(&lock);
+  uint32_t count = count_segments();
+  if (!failure && count == BASE_SEGMENTS) failure = ENOSPC;
+  if (!failure) {
+    segments[count] = made;
+    atomic_store_explicit(&segment_count, count + 1, memory_order_release);
+  }
+  pthread_mutex_unlock(&lock);
+  if (!failure) return 0;
+  if (made->fd >= 0) close(made->fd);
+  base_free(made);
+  return failure;
+}
+
 /* A range of `size` bytes at an aligned offset in one segment; BASE_HEAP_NONE: it has no room. */
 static uint32_t segment_take(segment *from, uint64_t size, uint64_t alignment, uint64_t *offset) {
-  if (from->heap.live >= SEGMENT_EXTENTS) return BASE_HEAP_NONE;
+  if (from->adopted || from->heap.live >= SEGMENT_EXTENTS) return BASE_HEAP_NONE;
   uint32_t range = base_heap_alloc(&from->heap, size, offset);
   if (range == BASE_HEAP_NONE || *offset % alignment == 0) return range;
   base_heap_free(&from->heap, range);

@@ -35,6 +35,11 @@ int base_segment_find(const void *address, uint32_t *segment, uint64_t *offset);
 ** segment. */
 int base_segment_fd(uint32_t segment, uint64_t *size);
 
+/* Makes a segment of `size` bytes at `address`, a mapping of `fd` that another process has made and this one has mapped whole: it is
+** found from now on, so that a child of this process can map it too, and nothing is allocated in it. The mapping stays until the
+** process ends; `fd` stays the caller's. 0 or an errno. Any thread. */
+int base_segment_adopt(void *address, uint64_t size, int fd);
+
 /* Bytes of extents that are alive. */
 uint64_t base_segment_live_bytes(void);
 

@@ -93,20 +93,28 @@ const luaL_Reg bind_node_memory_methods[] = {{"malloc", node_malloc},
 
 /* --- On an orch: tasks ---------------------------------------------------------------------------------- */
 
-int bind_orch_malloc(lua_State *L) {
+/* The orch of the running function, if its workers are chips. */
+static const bind_orch *check_orch_of_chips(lua_State *L) {
   const bind_orch *orch = bind_check_orch(L);
+  baton_error *err = bind_error(L);
+  if (node_children_refuse(orch->node, bind_orch_who(L), err) != BATON_OK) bind_raise(L, err);
+  return orch;
+}
+
+int bind_orch_malloc(lua_State *L) {
+  const bind_orch *orch = check_orch_of_chips(L);
   lua_settop(L, 2);
   lua_getiuservalue(L, lua_upvalueindex(1), 1); /* the node */
   return allocate(L, orch->node, orch->o, 1, 3);
 }
 
 int bind_orch_free(lua_State *L) {
-  const bind_orch *orch = bind_check_orch(L);
+  const bind_orch *orch = check_orch_of_chips(L);
   return release(L, orch->node, 1);
 }
 
 int bind_orch_copy_to(lua_State *L) {
-  const bind_orch *orch = bind_check_orch(L);
+  const bind_orch *orch = check_orch_of_chips(L);
   bind_copy copy = read_copy(L, 1, 2, 1);
   baton_copy_options options = copy_options(L, &copy);
   baton_task task;
@@ -118,7 +126,7 @@ int bind_orch_copy_to(lua_State *L) {
 }
 
 int bind_orch_copy_from(lua_State *L) {
-  const bind_orch *orch = bind_check_orch(L);
+  const bind_orch *orch = check_orch_of_chips(L);
   bind_copy copy = read_copy(L, 2, 1, 1);
   baton_copy_options options = copy_options(L, &copy);
   baton_task task;

@@ -1,4 +1,4 @@
-/* Options of nodes: baton.worker{level = 3, …}. */
+/* Options of nodes: baton.worker{level = 3, …}, and of nodes of nodes: level 4. */
 #include "bind/worker_options.h"
 #include <string.h>
 
@@ -131,11 +131,13 @@ static void read_devices(lua_State *L, const char *platform, chip_list *list) {
   }
 }
 
-void bind_read_node_options(lua_State *L, bind_node_options *out) {
-  static const char *const of_chips[] = {"device", NULL}, *const for_tests[] = {"fault", NULL};
+static void read_level_3(lua_State *L, bind_node_options *out) {
+  static const char *const of_chips[] = {"device", NULL}, *const for_tests[] = {"fault", NULL},
+                           *const of_level_4[] = {"children", NULL};
   baton_worker_options common;
   bind_refuse_options(L, of_chips, "one chip (level 2)", "a node has devices: \"0-3\", {0, 2}, or how many");
   bind_refuse_options(L, for_tests, "one chip (level 2)", "open that chip without `level`");
+  bind_refuse_options(L, of_level_4, "nodes of nodes (level 4)", "open one with level = 4");
   bind_read_common_options(L, &common);
   chip_list list = {out->chips, 0};
   read_devices(L, common.platform, &list);
@@ -153,6 +155,68 @@ void bind_read_node_options(lua_State *L, bind_node_options *out) {
       .wait_device = common.wait_device,
       .worker_program = bind_option_string(L, 1, "worker_program", NULL),
   };
+}
+
+/* --- Nodes of nodes ------------------------------------------------------------------------------------- */
+
+/* (options, bind_node_options): all that it pushes is returned, for what *out points to. */
+static int read_child(lua_State *L) {
+  bind_node_options *out = lua_touserdata(L, 2);
+  int level = bind_option_level(L);
+  if (level != 3) bind_fail(L, BATON_INVALID_ARGUMENT, "a child is a node, level = 3, got %d", level);
+  read_level_3(L, out);
+  return lua_gettop(L);
+}
+
+/* The list on top of the stack. Its children stay on the stack. */
+static void read_children(lua_State *L, baton_node_options *options) {
+  int list = lua_gettop(L), count = (int)lua_rawlen(L, list);
+  if (!count || count > BATON_NODE_WORKERS)
+    bind_fail(L, BATON_INVALID_ARGUMENT, "children: a list of 1 to %d tables of options expected, got %d",
+              BATON_NODE_WORKERS, count);
+  baton_node_options *children = lua_newuserdatauv(L, (size_t)count * sizeof *children, 0);
+  for (int i = 0; i < count; i++) {
+    luaL_checkstack(L, 8, "too many children");
+    bind_node_options *child = lua_newuserdatauv(L, sizeof *child, 0);
+    lua_pushcfunction(L, read_child);
+    if (lua_rawgeti(L, list, i + 1) != LUA_TTABLE)
+      bind_fail(L, BATON_INVALID_ARGUMENT, "children: entry %d must be a table of options, got %s", i + 1,
+                bind_describe(L, -1));
+    lua_pushlightuserdata(L, child);
+    lua_call(L, 2, LUA_MULTRET);
+    children[i] = child->options;
+  }
+  options->children = children;
+  options->nchildren = (uint32_t)count;
+}
+
+static void read_level_4(lua_State *L, bind_node_options *out) {
+  static const char *const of_children[] = {"devices", "device", "platform", "arena", "fault", NULL};
+  baton_worker_options common;
+  bind_refuse_options(L, of_children, "nodes with chips (level 3)", "name it in the entries of `children`");
+  bind_read_common_options(L, &common);
+  out->options = (baton_node_options){
+      .subs = (uint32_t)bind_option_integer(L, 1, "subs", 0, BATON_NODE_SUBS, 0),
+      .isolation = BATON_PROCESS,
+      .heap = bind_option_size(L, 1, "heap", 0),
+      .config = common.config,
+      .prewarm = common.prewarm,
+      .nprewarm = common.nprewarm,
+      .startup_timeout = bind_option_number(L, 1, "startup_timeout", 0, 1e9, 0),
+      .worker_program = bind_option_string(L, 1, "worker_program", NULL),
+  };
+  if (bind_read_isolation(L) == BATON_THREAD && bind_option_string(L, 1, "isolation", NULL))
+    bind_fail(L, BATON_UNSUPPORTED, "worker: isolation 'thread' at level 4: each child is a process");
+  if (!bind_option_table(L, 1, "children"))
+    bind_fail(L, BATON_INVALID_ARGUMENT, "worker: level 4 needs children, a list of options of nodes");
+  read_children(L, &out->options);
+}
+
+void bind_read_node_options(lua_State *L, bind_node_options *out) {
+  if (bind_option_level(L) == 4)
+    read_level_4(L, out);
+  else
+    read_level_3(L, out);
 }
 
 void bind_read_node_chip(lua_State *L, int index, const char *platform, baton_node_chip *chip) {

@@ -1,4 +1,4 @@
-/* orch.submit_sub and its group: Lua functions on sub workers, as bytes. */
+/* Submits of Lua functions, as bytes: to sub workers, and at level 4 to nodes. */
 #include "bind/device_tensor.h"
 #include "bind/orch.h"
 #include "bind/pack.h"
@@ -123,15 +123,18 @@ static void pack_call(lua_State *L, const bind_orch *orch, int index, int made, 
 /* --- Submits -------------------------------------------------------------------------------------------- */
 
 /* Submits the members and pushes the task, then what output{dtype, shape} has made. */
-static int submit(lua_State *L, bind_orch *orch, const node_script *scripts, uint32_t count, int made) {
+static int submit(lua_State *L, bind_orch *orch, node_kind kind, int which, node_script *scripts,
+                  uint32_t count, int made) {
   bind_orch_options options;
-  bind_read_orch_options(L, orch, 3, 0, (int)count, &options);
+  bind_read_orch_options(L, orch, 3, which, (int)count, &options);
+  for (uint32_t i = 0; i < count; i++)
+    scripts[i].worker = options.workers ? options.workers[i] : options.base.worker;
   bind_sub_task *task = lua_newuserdatauv(L, sizeof *task, 1);
   *task = (bind_sub_task){.orch = orch, .members = count};
   luaL_setmetatable(L, bind_sub_task_class);
   lua_pushvalue(L, lua_upvalueindex(1));
   lua_setiuservalue(L, -2, 1);
-  if (node_submit_script(orch->o, scripts, count, &options.base, &task->task, orch->err) != BATON_OK)
+  if (node_submit_script(orch->o, kind, scripts, count, &options.base, &task->task, orch->err) != BATON_OK)
     return bind_raise(L, orch->err);
   int pushed = (int)lua_rawlen(L, made);
   luaL_checkstack(L, pushed + 1, "too many tensors");
@@ -149,20 +152,16 @@ static int is_script(lua_State *L) {
   return 0;
 }
 
-int bind_orch_submit_sub(lua_State *L) {
-  bind_orch *orch = bind_check_orch(L);
+static int submit_function(lua_State *L, bind_orch *orch, node_kind kind, int which) {
   node_script script;
-  if (!is_script(L)) return bind_submit_program(L, baton_node_submit_sub, 0);
   bind_check_submit_top(L);
   lua_settop(L, 3);
   lua_newtable(L);
   pack_call(L, orch, 2, 4, &script);
-  return submit(L, orch, &script, 1, 4);
+  return submit(L, orch, kind, which, &script, 1, 4);
 }
 
-int bind_orch_submit_sub_group(lua_State *L) {
-  bind_orch *orch = bind_check_orch(L);
-  if (!is_script(L)) return bind_submit_program_group(L, baton_node_submit_sub_group, 0);
+static int submit_function_group(lua_State *L, bind_orch *orch, node_kind kind, int which) {
   bind_check_submit_top(L);
   lua_settop(L, 3);
   int count = lua_type(L, 2) == LUA_TTABLE ? (int)lua_rawlen(L, 2) : 0;
@@ -176,7 +175,35 @@ int bind_orch_submit_sub_group(lua_State *L) {
     lua_rawgeti(L, 2, i + 1);
     pack_call(L, orch, lua_gettop(L), 4, &scripts[i]);
   }
-  return submit(L, orch, scripts, (uint32_t)count, 4);
+  return submit(L, orch, kind, which, scripts, (uint32_t)count, 4);
+}
+
+int bind_orch_submit_sub(lua_State *L) {
+  bind_orch *orch = bind_check_orch(L);
+  if (!is_script(L)) return bind_submit_program(L, baton_node_submit_sub, 0);
+  return submit_function(L, orch, NODE_SUBS, 0);
+}
+
+int bind_orch_submit_sub_group(lua_State *L) {
+  bind_orch *orch = bind_check_orch(L);
+  if (!is_script(L)) return bind_submit_program_group(L, baton_node_submit_sub_group, 0);
+  return submit_function_group(L, orch, NODE_SUBS, 0);
+}
+
+int bind_orch_submit(lua_State *L) {
+  enum { WHICH = BIND_ORCH_WORKER | BIND_ORCH_CONFIG };
+  bind_orch *orch = bind_check_orch(L);
+  if (!orch->node->has_nodes || !is_script(L))
+    return bind_submit_program(L, baton_node_submit_next_level, WHICH);
+  return submit_function(L, orch, NODE_CHIPS, WHICH);
+}
+
+int bind_orch_submit_group(lua_State *L) {
+  enum { WHICH = BIND_ORCH_WORKERS | BIND_ORCH_CONFIG };
+  bind_orch *orch = bind_check_orch(L);
+  if (!orch->node->has_nodes || !is_script(L))
+    return bind_submit_program_group(L, baton_node_submit_next_level_group, WHICH);
+  return submit_function_group(L, orch, NODE_CHIPS, WHICH);
 }
 
 /* --- Results -------------------------------------------------------------------------------------------- */

@@ -131,12 +131,3 @@ int bind_submit_program_group(lua_State *L, bind_submit_group *core, int which) 
   bind_push_node_task(L, call.orch, task);
   return 1 + (group.fresh ? bind_push_fresh(L, call.orch, group.first, group.nvalues, group.values) : 0);
 }
-
-int bind_orch_submit(lua_State *L) {
-  return bind_submit_program(L, baton_node_submit_next_level, BIND_ORCH_WORKER | BIND_ORCH_CONFIG);
-}
-
-int bind_orch_submit_group(lua_State *L) {
-  return bind_submit_program_group(L, baton_node_submit_next_level_group,
-                                   BIND_ORCH_WORKERS | BIND_ORCH_CONFIG);
-}

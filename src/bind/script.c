@@ -1,6 +1,7 @@
 #include "bind/script.h"
 #include "base/memory.h"
 #include "bind/graph.h"
+#include "bind/orch.h"
 #include "bind/pack.h"
 #include "bind/script_interrupt.h"
 #include "chip/orchestrator.h"
@@ -16,8 +17,12 @@ typedef struct script_job {
   const baton_view *views; /* a function of the host */
   uint32_t nviews;
   node_bytes *result;
+  baton_node *node; /* an orchestrating function */
+  const baton_config *config;
+  baton_node_orch *run;
   baton_orch *o; /* a graph */
   const baton_args *args;
+  bind_orch *orch;
   baton_error failure; /* code BATON_OK: none */
 } script_job;
 
@@ -125,6 +130,51 @@ static int run_function(lua_State *L) {
   return 0;
 }
 
+/* An orchestrating function in the run that has begun, protected: the list of tensors. What it returns is packed at once: what it
+** waits for it has then. */
+static int call_orchestration(lua_State *L) {
+  script_job *job = script_of(L)->job;
+  baton_error *err = bind_push_error(L), *failure = bind_push_error(L);
+  lua_pushnil(L); /* nobody in this state owns the node */
+  bind_orch *orch = bind_push_orch(L, job->run, job->node, err, failure, 4);
+  job->orch = orch;
+  bind_unpack_call(L, job->data, job->bytes, 1);
+  lua_pushvalue(L, 6);
+  lua_pushvalue(L, 5);
+  lua_pushvalue(L, 7);
+  lua_call(L, 2, LUA_MULTRET);
+  bind_pack_results(L, 8, lua_gettop(L) - 7, "the function", job->result);
+  return 0;
+}
+
+static baton_status orchestrate(baton_node_orch *o, void *context, baton_error *err) {
+  lua_State *L = context;
+  script_job *job = script_of(L)->job;
+  job->run = o;
+  lua_pushcfunction(L, take_error);
+  lua_pushcfunction(L, call_orchestration);
+  lua_pushvalue(L, 1);
+  int status = lua_pcall(L, 1, 0, 2);
+  if (job->orch) job->orch->o = NULL;
+  if (status == LUA_OK) return BATON_OK;
+  if (status == LUA_ERRMEM)
+    baton_error_set(&job->failure, BATON_OUT_OF_MEMORY, "no memory in the Lua state of the worker");
+  return baton_error_copy(err, &job->failure);
+}
+
+static int run_orchestration(lua_State *L) {
+  script_job *job = script_of(L)->job;
+  baton_error outcome = {0};
+  push_tensors(L, job);
+  baton_status status = baton_node_run_function(job->node, orchestrate, L, job->config, NULL, &outcome);
+  if (status != BATON_OK && job->failure.code == BATON_OK) baton_error_copy(&job->failure, &outcome);
+  baton_error_clear(&outcome);
+  lua_settop(L, 1);
+  close_tensors(L, 1, job->nviews);
+  fflush(stdout); /* what io.write left */
+  return 0;
+}
+
 static int run_graph(lua_State *L) {
   const script_job *job = script_of(L)->job;
   const baton_program *program = ((const chip_orchestrator *)job->o)->bindings->program;
@@ -152,18 +202,36 @@ static void run(script *self, lua_CFunction body, script_job *job) {
     baton_error_set(&job->failure, BATON_USER_FAIL, "the function raised an error that cannot be shown");
 }
 
+/* The job fails or has a result. */
+static baton_status finish(script *self, lua_CFunction body, script_job *job, baton_error *err) {
+  job->result->size = 0;
+  run(self, body, job);
+  baton_status status = job->failure.code;
+  if (status != BATON_OK) {
+    job->result->size = 0;
+    baton_error_copy(err, &job->failure);
+  }
+  baton_error_clear(&job->failure);
+  return status;
+}
+
 static baton_status script_call(void *state, const char *data, uint64_t bytes, const baton_view *views,
                                 uint32_t nviews, node_bytes *result, baton_error *err) {
   script_job job = {.data = data, .bytes = bytes, .views = views, .nviews = nviews, .result = result};
-  result->size = 0;
-  run(state, run_function, &job);
-  baton_status status = job.failure.code;
-  if (status != BATON_OK) {
-    result->size = 0;
-    baton_error_copy(err, &job.failure);
-  }
-  baton_error_clear(&job.failure);
-  return status;
+  return finish(state, run_function, &job, err);
+}
+
+static baton_status script_run(void *state, baton_node *node, const baton_config *config, const char *data,
+                               uint64_t bytes, const baton_view *views, uint32_t nviews, node_bytes *result,
+                               baton_error *err) {
+  script_job job = {.data = data,
+                    .bytes = bytes,
+                    .views = views,
+                    .nviews = nviews,
+                    .result = result,
+                    .node = node,
+                    .config = config};
+  return finish(state, run_orchestration, &job, err);
 }
 
 static void script_graph(void *state, const char *data, uint64_t bytes, baton_orch *o,
@@ -250,6 +318,7 @@ const node_script_calls *bind_script_calls(void) {
   static const node_script_calls calls = {.open = script_open,
                                           .close = script_close,
                                           .call = script_call,
+                                          .run = script_run,
                                           .graph = script_graph,
                                           .interrupt = script_stop};
   return &calls;

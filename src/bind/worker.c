@@ -48,7 +48,7 @@ static int open_worker(lua_State *L) { /* baton.worker{…} */
     lua_settop(L, 0);
     lua_newtable(L);
   }
-  if (bind_option_level(L) == 3) return bind_open_node_worker(L);
+  if (bind_option_level(L) != 2) return bind_open_node_worker(L);
   bind_read_chip_options(L, &options);
   worker_userdata *userdata = lua_newuserdatauv(L, sizeof *userdata, 1);
   *userdata = (worker_userdata){0};

@@ -168,7 +168,7 @@ static void read_prewarm(lua_State *L, int crosses, baton_worker_options *option
 }
 
 void bind_read_common_options(lua_State *L, baton_worker_options *options) {
-  int crosses = bind_option_level(L) == 3 || bind_read_isolation(L) == BATON_PROCESS;
+  int crosses = bind_option_level(L) != 2 || bind_read_isolation(L) == BATON_PROCESS;
   memset(options, 0, sizeof *options);
   options->platform = bind_option_string(L, 1, "platform", NULL);
   if (!options->platform) options->platform = default_platform(L);
@@ -191,13 +191,11 @@ baton_isolation bind_read_isolation(lua_State *L) {
 
 int bind_option_level(lua_State *L) {
   static const char *const names[] = {
-      "level", "platform", "device", "devices", "runtime",     "isolation",       "subs",           "heap",
-      "arena", "prewarm",  "config", "fault",   "wait_device", "startup_timeout", "worker_program", NULL};
+      "level",          "platform", "device",  "devices", "runtime", "isolation",   "subs",
+      "heap",           "arena",    "prewarm", "config",  "fault",   "wait_device", "startup_timeout",
+      "worker_program", "children", NULL};
   bind_check_options(L, 1, "worker", names);
-  int level = (int)bind_option_integer(L, 1, "level", 2, 4, 2);
-  if (level == 4)
-    bind_fail(L, BATON_UNSUPPORTED, "level 4: this version opens chips (level 2) and nodes (level 3)");
-  return level;
+  return (int)bind_option_integer(L, 1, "level", 2, 4, 2);
 }
 
 void bind_refuse_options(lua_State *L, const char *const *names, const char *belong, const char *hint) {
@@ -214,8 +212,10 @@ void bind_refuse_options(lua_State *L, const char *const *names, const char *bel
 }
 
 void bind_read_chip_options(lua_State *L, baton_worker_options *options) {
-  static const char *const of_nodes[] = {"devices", "subs", "heap", NULL};
+  static const char *const of_nodes[] = {"devices", "subs", "heap", NULL}, *const of_level_4[] = {"children",
+                                                                                                  NULL};
   bind_refuse_options(L, of_nodes, "nodes (level 3)", "open one with level = 3; a chip has one `device`");
+  bind_refuse_options(L, of_level_4, "nodes of nodes (level 4)", "open one with level = 4");
   bind_read_common_options(L, options);
   options->level = 2;
   options->isolation = bind_read_isolation(L);

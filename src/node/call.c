@@ -161,6 +161,18 @@ static baton_status say_cancelled(baton_error *err) {
   return baton_error_set(err, BATON_CANCELLED, "the run was cancelled");
 }
 
+static baton_config config_of(const node_config *from) {
+  if (!from) return (baton_config){0};
+  return (baton_config){.ring_task_window = from->ring_task_window,
+                        .ring_heap = from->ring_heap,
+                        .ring_dep_pool = from->ring_dep_pool,
+                        .runtime = from->runtime[0] ? from->runtime : NULL,
+                        .deadline = from->deadline,
+                        .timeout = from->timeout,
+                        .stream_timeout = from->stream_timeout,
+                        .element_timeout = from->element_timeout};
+}
+
 /* --- Scripts -------------------------------------------------------------------------------------------- */
 
 static baton_status open_state(node_executor *executor, baton_error *err) {
@@ -169,13 +181,24 @@ static baton_status open_state(node_executor *executor, baton_error *err) {
   return executor->state ? BATON_OK : executor->scripts->open(&executor->state, err);
 }
 
+static baton_status call_function(node_executor *executor, const node_command *command, node_bytes *result,
+                                  baton_error *err) {
+  const node_script_calls *scripts = executor->scripts;
+  const char *data = node_command_data(command);
+  const baton_view *views = executor->arguments.views;
+  if (!executor->node)
+    return scripts->call(executor->state, data, command->ndata, views, command->nvalues, result, err);
+  baton_config config = config_of(node_command_config(command));
+  return scripts->run(executor->state, executor->node, &config, data, command->ndata, views, command->nvalues,
+                      result, err);
+}
+
 static baton_status call_script(node_executor *executor, node_executor_lane *lane,
                                 const node_command *command, baton_error *err) {
   node_bytes *result = &executor->result;
   char *data;
   result->size = 0;
-  BATON_TRY(executor->scripts->call(executor->state, node_command_data(command), command->ndata,
-                                    executor->arguments.views, command->nvalues, result, err));
+  BATON_TRY(call_function(executor, command, result, err));
   BATON_TRY(node_reply_room(lane, result->size, &data, err));
   if (result->size) memcpy(data, result->data, result->size);
   return BATON_OK;
@@ -246,18 +269,6 @@ static void unbind(node_arguments *arguments, uint32_t count) {
   }
 }
 
-static baton_config config_of(const node_config *from) {
-  if (!from) return (baton_config){0};
-  return (baton_config){.ring_task_window = from->ring_task_window,
-                        .ring_heap = from->ring_heap,
-                        .ring_dep_pool = from->ring_dep_pool,
-                        .runtime = from->runtime[0] ? from->runtime : NULL,
-                        .deadline = from->deadline,
-                        .timeout = from->timeout,
-                        .stream_timeout = from->stream_timeout,
-                        .element_timeout = from->element_timeout};
-}
-
 static baton_status report(const node_executor *executor, node_executor_lane *lane,
                            const baton_timing *timing, baton_error *err) {
   node_report made = {.timing = *timing};
@@ -314,10 +325,65 @@ static baton_status call_chip(node_executor *executor, node_executor_lane *lane,
   return status;
 }
 
+/* --- Programs of a node: a run with one task ------------------------------------------------------------ */
+
+typedef struct node_call {
+  baton_program *program;
+  baton_node_value *values;
+  uint32_t nvalues;
+} node_call;
+
+static baton_status submit_only_task(baton_node_orch *o, void *context, baton_error *err) {
+  const node_call *call = context;
+  int to_sub = chip_program_is_host(call->program) && !baton_node_orch_workers(o);
+  return (to_sub ? baton_node_submit_sub : baton_node_submit_next_level)(o, call->program, call->values,
+                                                                         call->nvalues, NULL, NULL, err);
+}
+
+static baton_status bind_node(node_executor *executor, const node_value *value, uint32_t i,
+                              baton_node_value *to, baton_error *err) {
+  baton_view *view = &executor->arguments.views[i];
+  *to = (baton_node_value){.tag = value->tag};
+  if (value->kind == NODE_HOST_TENSOR) {
+    BATON_TRY(node_map_view(executor, value, view, err));
+    return tensor_over_view(view, &to->tensor, err);
+  }
+  if (value->kind != NODE_SCALAR)
+    return baton_error_set(err, BATON_UNSUPPORTED, "child memory belongs to the nodes");
+  to->dtype = (baton_dtype)value->dtype;
+  to->scalar.u64 = value->scalar.u64;
+  return BATON_OK;
+}
+
+static baton_status run_only_task(node_executor *executor, const node_command *command, node_call *call,
+                                  baton_error *err) {
+  const node_value *values = node_command_values(command);
+  baton_config config = config_of(node_command_config(command));
+  for (; call->nvalues < command->nvalues; call->nvalues++)
+    BATON_TRY(bind_node(executor, &values[call->nvalues], call->nvalues, &call->values[call->nvalues], err));
+  if (!begin_running(executor, command->run, 0)) return say_cancelled(err);
+  baton_status status = baton_node_run_function(executor->node, submit_only_task, call, &config, NULL, err);
+  end_running(executor);
+  return status;
+}
+
+static baton_status call_on_node(node_executor *executor, const node_command *command, baton_program *program,
+                                 baton_error *err) {
+  node_call call = {.program = program};
+  call.values = base_calloc(command->nvalues + 1, sizeof *call.values);
+  int room = call.values && reserve(&executor->arguments, command->nvalues);
+  baton_status status = room ? run_only_task(executor, command, &call, err)
+                             : base_out_of_memory(err, "the arguments of a program");
+  for (uint32_t i = 0; i < call.nvalues; i++) baton_tensor_close(call.values[i].tensor);
+  base_free(call.values);
+  return status;
+}
+
 baton_status node_do_program(node_executor *executor, node_executor_lane *lane, const node_command *command,
                              baton_error *err) {
   node_program *found;
   BATON_TRY(node_find_program(executor, command->callable, &found, err));
+  if (executor->node) return call_on_node(executor, command, found->program, err);
   if (chip_program_is_host(found->program))
     return call_host(executor, chip_program_host(found->program), command, err);
   return call_chip(executor, lane, command, found->program, err);

@@ -4,6 +4,7 @@
 #include "node/channel.h"
 #include "node/endpoint.h"
 #include "node/greeting.h"
+#include "node/node.h"
 #include "node/parent.h"
 #include "node/point.h"
 #include "node/spawn.h"
@@ -80,6 +81,12 @@ static baton_status open_executor(child *self, const node_script_calls *scripts,
                                    .worker = greeting->worker,
                                    .kept = node_greeting_kept(&self->shared),
                                    .nkept = greeting->nkept};
+  baton_node_chip chips[BATON_NODE_WORKERS];
+  baton_node_options node;
+  if (greeting->has_node) {
+    node = node_greeting_node(greeting, chips);
+    options.node = &node;
+  }
   if (greeting->has_chip) {
     options.device_memory = find(self, &greeting->device_memory, err);
     options.device_memory_bytes = greeting->device_memory.bytes;
@@ -93,6 +100,7 @@ static baton_status begin(child *self, const node_script_calls *scripts, baton_e
   const node_greeting *greeting = &self->greeting;
   read_points(greeting);
   BATON_TRY(node_mapped_open(&self->mapped, err));
+  if (greeting->has_node) node_mapped_offer(self->mapped);
   BATON_TRY(node_parent_open(NODE_CHILD_SOCKET, greeting->parent, self->mapped, &self->parent, err));
   node_doorbell *bell = find(self, &greeting->bell, err);
   if (!bell) return err->code;
@@ -156,6 +164,7 @@ int node_child_main(int argc, char **argv, const node_script_calls *scripts) {
     return 2;
   }
   settle();
+  node_set_scripts(scripts);
   fcntl(NODE_CHILD_SOCKET, F_SETFD, FD_CLOEXEC);
   return run(scripts);
 }

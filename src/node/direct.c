@@ -99,7 +99,8 @@ static baton_status setup_arena(baton_node *node, uint32_t id, const baton_arena
 baton_status baton_node_setup_arena(baton_node *node, uint32_t worker, const baton_arena *arena, int *changed,
                                     baton_error *err) {
   BATON_TRY(node_enter(node, "setup_arena", err));
-  baton_status status = setup_arena(node, worker, arena, changed, err);
+  baton_status status = node_children_refuse(node, "setup_arena", err);
+  if (status == BATON_OK) status = setup_arena(node, worker, arena, changed, err);
   node_leave(node);
   return status;
 }

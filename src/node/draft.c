@@ -385,9 +385,9 @@ static baton_status begin_uses(const node_draft *draft, node_task *task, baton_e
   return BATON_OK;
 }
 
-static const char *operation_name(node_operation operation) {
-  switch (operation) {
-  case NODE_CALL_SCRIPT: return "sub function";
+static const char *operation_name(const node_draft *draft) {
+  switch (draft->operation) {
+  case NODE_CALL_SCRIPT: return draft->kind == NODE_SUBS ? "sub function" : "node function";
   case NODE_COPY_TO: return "copy_to";
   case NODE_COPY_FROM: return "copy_from";
   default: return "malloc";
@@ -402,7 +402,7 @@ baton_status node_draft_fill(const node_draft *draft, node_task *task, baton_err
                       .lane = draft->lane,
                       .priority = draft->options->priority,
                       .who = draft->callable ? baton_program_name(draft->callable->program)
-                                             : operation_name(draft->operation),
+                                             : operation_name(draft),
                       .is_host = draft->callable && draft->callable->is_host,
                       .unanswered = draft->nparts,
                       .uses = (node_use *)(void *)at};

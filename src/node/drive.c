@@ -17,12 +17,6 @@ enum {
 
 /* --- Ends of tasks -------------------------------------------------------------------------------------- */
 
-static void set_worker(baton_error *failure, const node_worker *worker) {
-  if (worker->kind != NODE_CHIPS || failure->known & BATON_KNOWN_WORKER) return;
-  failure->worker = (int32_t)worker->id;
-  failure->known |= BATON_KNOWN_WORKER;
-}
-
 void node_member_end(node_member *member, const baton_error *failure) {
   node_task *task = member->task;
   baton_node *node = task->run->node;
@@ -81,8 +75,9 @@ static void unpack_failure(const node_worker *worker, const node_task *task, con
   if (!node_error_unpack(node_reply_data(reply), reply->ndata, failure) || !failure->code)
     baton_error_set(failure, BATON_PROTOCOL_ERROR, "a reply with status %u has no error in it",
                     reply->status);
-  set_worker(failure, worker);
-  if (task->name) baton_error_text(failure, BATON_FIELD_TASK, "%s", task->name);
+  node_worker_blame(worker, failure);
+  int known = worker->is_node && failure->task; /* the task of the child that failed */
+  if (task->name && !known) baton_error_text(failure, BATON_FIELD_TASK, "%s", task->name);
 }
 
 /* A buffer that was asked for is there, or never will be. */

@@ -16,8 +16,8 @@
 typedef struct node_endpoint node_endpoint;
 
 typedef struct node_endpoint_options {
-  const baton_worker_options
-      *chip; /* NULL: a sub worker. `threads`, config, arena, … as for a chip of level 2 */
+  const baton_worker_options *chip; /* NULL: no chip. `threads`, config, arena, … as for a chip of level 2 */
+  const baton_node_options *node;   /* children: the server has a node, without children. NULL: none */
   const node_script_calls *scripts; /* thread isolation; a child has its own */
   const char *worker_program;       /* children; NULL: found beside the library or program */
   const base_extent *

@@ -39,7 +39,8 @@ typedef struct node_arguments {
 
 struct node_executor {
   node_executor_lane lanes[NODE_LANES];
-  baton_worker *chip; /* NULL: a sub worker */
+  baton_worker *chip; /* NULL: none */
+  baton_node *node;   /* NULL: none */
   const node_script_calls *scripts;
   void *state; /* of the scripts; opened at the first call, on the thread of the task lane */
   node_memory_map memory;

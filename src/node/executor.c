@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "chip/executor/guard.h"
 #include "node/execute.h"
+#include "node/node.h"
 #include <string.h>
 
 enum {
@@ -86,9 +87,15 @@ static baton_status do_stats(node_executor *executor, node_executor_lane *lane, 
   char *data;
   (void)command;
   if (executor->chip) baton_worker_stats(executor->chip, &stats);
+  if (executor->node) BATON_TRY(baton_node_stats(executor->node, BATON_ANY_WORKER, &stats, err));
   BATON_TRY(node_reply_room(lane, sizeof stats, &data, err));
   memcpy(data, &stats, sizeof stats);
   return BATON_OK;
+}
+
+static size_t dump(const node_executor *executor, char *text, size_t size) {
+  return executor->chip ? baton_worker_dump(executor->chip, text, size)
+                        : baton_node_dump(executor->node, text, size);
 }
 
 /* The text may grow between the two calls: then it is cut. */
@@ -96,11 +103,11 @@ static baton_status do_dump(node_executor *executor, node_executor_lane *lane, c
                             baton_error *err) {
   char *data;
   (void)command;
-  if (!executor->chip) return BATON_OK;
-  size_t size = baton_worker_dump(executor->chip, NULL, 0) + FIRST_ROOM;
+  if (!executor->chip && !executor->node) return BATON_OK;
+  size_t size = dump(executor, NULL, 0) + FIRST_ROOM;
   if (size > NODE_DATA_MOST / 2) size = NODE_DATA_MOST / 2;
   BATON_TRY(node_reply_room(lane, size, &data, err));
-  baton_worker_dump(executor->chip, data, size);
+  dump(executor, data, size);
   set_size(lane->reply, strlen(data));
   return BATON_OK;
 }
@@ -166,6 +173,7 @@ int node_executor_cancel(node_executor *executor, uint32_t run) {
   if (run > executor->cancelled) executor->cancelled = run;
   int runs = executor->is_running && executor->running <= run && (executor->running || run == UINT32_MAX);
   if (runs && executor->chip) chip_worker_cancel_all(executor->chip);
+  if (runs && executor->node) node_cancel_runs(executor->node);
   if (runs && executor->in_script) executor->scripts->interrupt(executor->state);
   pthread_mutex_unlock(&executor->running_lock);
   return runs;
@@ -203,6 +211,7 @@ static baton_status open_parts(node_executor *executor, const node_executor_opti
   for (int i = 0; i < NODE_LANES; i++)
     if (!grow(&executor->lanes[i], FIRST_ROOM)) return base_out_of_memory(err, "a worker");
   chip_guard_install(); /* for functions of the host */
+  if (options->node) return baton_node_open(options->node, &executor->node, err);
   return options->chip ? open_chip(executor, options, err) : BATON_OK;
 }
 
@@ -228,9 +237,11 @@ baton_status node_executor_open(const node_executor_options *options, node_execu
 baton_status node_executor_close(node_executor *executor, baton_error *err) {
   if (!executor) return BATON_OK;
   baton_status status = executor->chip ? baton_worker_shutdown(executor->chip, err) : BATON_OK;
+  if (executor->node) status = baton_node_shutdown(executor->node, err);
   node_calls_close(executor);
   node_store_close(executor);
   baton_worker_close(executor->chip);
+  baton_node_close(executor->node);
   for (int i = 0; i < NODE_LANES; i++) {
     base_free(executor->lanes[i].reply);
     baton_error_clear(&executor->lanes[i].err);

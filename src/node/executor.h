@@ -1,6 +1,6 @@
 /* node/executor.h - carries out commands: the same for a thread of this process and for a child.
 **
-** An executor has one chip, or none (a sub worker). The commands of one lane come one after the other on one thread, the
+** An executor has one chip, or a node, or neither (a sub worker). With a node each call is a run of it. The commands of one lane come one after the other on one thread, the
 ** lanes at the same time. */
 #ifndef NODE_EXECUTOR_H
 #define NODE_EXECUTOR_H
@@ -24,7 +24,8 @@ typedef struct node_kept {
 } node_kept;
 
 typedef struct node_executor_options {
-  const baton_worker_options *chip; /* NULL: a sub worker */
+  const baton_worker_options *chip; /* NULL: none */
+  const baton_node_options *node;   /* NULL: none */
   const node_script_calls *scripts; /* NULL: Lua functions are `unsupported` */
   node_memory_map memory;
   uint32_t worker; /* its id, for errors */

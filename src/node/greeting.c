@@ -75,9 +75,19 @@ baton_status node_greeting_set_chip(node_greeting *greeting, const baton_worker_
 
 static const char *text_or_null(const char *text) { return text[0] ? text : NULL; }
 
+static baton_config get_config(const node_config *config) {
+  return (baton_config){.ring_task_window = config->ring_task_window,
+                        .ring_dep_pool = config->ring_dep_pool,
+                        .ring_heap = config->ring_heap,
+                        .runtime = text_or_null(config->runtime),
+                        .deadline = config->deadline,
+                        .timeout = config->timeout,
+                        .stream_timeout = config->stream_timeout,
+                        .element_timeout = config->element_timeout};
+}
+
 baton_worker_options node_greeting_chip(const node_greeting *greeting) {
   const node_chip_options *chip = &greeting->chip;
-  const node_config *config = &chip->config;
   return (baton_worker_options){.platform = text_or_null(chip->platform),
                                 .devices = chip->devices,
                                 .threads = chip->threads,
@@ -85,14 +95,49 @@ baton_worker_options node_greeting_chip(const node_greeting *greeting) {
                                 .fault = {.call = text_or_null(chip->fault_call),
                                           .nth = chip->fault_nth,
                                           .forever = chip->fault_forever},
-                                .config = {.ring_task_window = config->ring_task_window,
-                                           .ring_dep_pool = config->ring_dep_pool,
-                                           .ring_heap = config->ring_heap,
-                                           .runtime = text_or_null(config->runtime),
-                                           .deadline = config->deadline,
-                                           .timeout = config->timeout,
-                                           .stream_timeout = config->stream_timeout,
-                                           .element_timeout = config->element_timeout}};
+                                .config = get_config(&chip->config)};
+}
+
+/* --- Options of a node ---------------------------------------------------------------------------------- */
+
+baton_status node_greeting_set_node(node_greeting *greeting, const baton_node_options *node,
+                                    const char *worker_program, baton_error *err) {
+  node_node_options *out = &greeting->node;
+  *out = (node_node_options){.nchips = node->nchips,
+                             .subs = node->subs,
+                             .threads = node->threads,
+                             .isolation = node->isolation,
+                             .heap = node->heap,
+                             .arena = node->arena,
+                             .startup_timeout = node->startup_timeout,
+                             .wait_device = node->wait_device};
+  greeting->has_node = 1;
+  for (uint32_t i = 0; i < node->nchips; i++) {
+    out->chips[i].device = node->chips[i].device;
+    BATON_TRY(set_text(out->chips[i].platform, sizeof out->chips[i].platform, node->chips[i].platform,
+                       "platform", err));
+  }
+  BATON_TRY(set_text(out->worker_program, sizeof out->worker_program, worker_program, "worker_program", err));
+  return set_config(&out->config, &node->config, err);
+}
+
+baton_node_options node_greeting_node(const node_greeting *greeting,
+                                      baton_node_chip chips[BATON_NODE_WORKERS]) {
+  const node_node_options *node = &greeting->node;
+  for (uint32_t i = 0; i < node->nchips; i++)
+    chips[i] =
+        (baton_node_chip){.platform = text_or_null(node->chips[i].platform), .device = node->chips[i].device};
+  return (baton_node_options){.chips = chips,
+                              .nchips = node->nchips,
+                              .subs = node->subs,
+                              .isolation = (baton_isolation)node->isolation,
+                              .heap = node->heap,
+                              .threads = node->threads,
+                              .config = get_config(&node->config),
+                              .arena = node->arena,
+                              .startup_timeout = node->startup_timeout,
+                              .wait_device = node->wait_device,
+                              .worker_program = text_or_null(node->worker_program)};
 }
 
 /* --- The memory ----------------------------------------------------------------------------------------- */
@@ -147,6 +192,7 @@ static const char *mistake(const node_greeting *greeting, uint64_t bytes) {
   if (memcmp(greeting->magic, magic, sizeof magic) != 0) return "magic";
   if (strncmp(greeting->version, BATON_VERSION, sizeof greeting->version) != 0) return "version";
   if (greeting->bytes != bytes) return "size";
+  if (greeting->has_node && greeting->node.nchips > BATON_NODE_WORKERS) return "number of chips";
   uint64_t list = greeting->nkept * sizeof(node_kept);
   if (greeting->mailbox != kept_begins() + whole_pages(list)) return "mailbox";
   return bytes == greeting->mailbox + whole_pages(node_mailbox_size()) ? NULL : "size of the mailbox";

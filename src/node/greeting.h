@@ -9,6 +9,7 @@
 #include "node/command.h"
 #include "node/executor.h"
 #include <baton/worker.h>
+#include <limits.h>
 #include <sys/types.h>
 
 /* Bytes of a segment of the parent. */
@@ -27,6 +28,20 @@ typedef struct node_chip_options {
   baton_arena arena;
 } node_chip_options;
 
+/* baton_node_options without pointers, of a node without children. */
+typedef struct node_node_options {
+  struct {
+    char platform[32];
+    uint32_t device;
+  } chips[BATON_NODE_WORKERS];
+  uint32_t nchips, subs, threads, isolation;
+  uint64_t heap;
+  node_config config;
+  baton_arena arena;
+  double startup_timeout, wait_device;
+  char worker_program[PATH_MAX];
+} node_node_options;
+
 typedef struct node_greeting {
   char magic[8];
   char version[24];
@@ -37,8 +52,12 @@ typedef struct node_greeting {
   int32_t parent;   /* process */
   uint32_t nkept;
   node_place bell, device_memory;
-  uint32_t has_chip; /* else a sub worker, and what follows means nothing */
-  node_chip_options chip;
+  uint32_t has_chip; /* what the worker is; neither: a sub worker, and what follows means nothing */
+  uint32_t has_node;
+  union {
+    node_chip_options chip;
+    node_node_options node;
+  };
 } node_greeting;
 
 typedef struct node_shared {
@@ -50,6 +69,12 @@ typedef struct node_shared {
 BATON_MUST_CHECK baton_status node_greeting_set_chip(node_greeting *greeting,
                                                      const baton_worker_options *chip, uint32_t device,
                                                      baton_error *err);
+/* The same for a node, whose chips all have a device; `worker_program` is what its own children execute. */
+BATON_MUST_CHECK baton_status node_greeting_set_node(node_greeting *greeting, const baton_node_options *node,
+                                                     const char *worker_program, baton_error *err);
+/* The options, whose texts lie in `greeting`, and whose chips in `chips`. */
+baton_node_options node_greeting_node(const node_greeting *greeting,
+                                      baton_node_chip chips[BATON_NODE_WORKERS]);
 /* The options, whose texts lie in `greeting`. */
 baton_worker_options node_greeting_chip(const node_greeting *greeting);
 

@@ -1,5 +1,6 @@
 /* Functions of the host that do not end. A device program is watched by its chip; a function of the host has a limit if its run or its
-** task names a timeout, and every task has one once its run was cancelled. Past it the worker is left by force. */
+** task names a timeout, and every task has one once its run was cancelled. Past it the worker is left by force. What runs
+** on a node is limited there, by the same code. */
 #include "base/clock.h"
 #include "node/node.h"
 
@@ -8,10 +9,12 @@ static const int64_t after_cancel = INT64_C(10) * 1000000000; /* ns; what a kern
 /* 0: none. */
 static int64_t limit_of(const node_member *member) {
   const node_config *config = node_command_config(member->command);
-  int watched = member->command->operation == NODE_CALL_SCRIPT || member->task->is_host;
+  int on_node = member->task->run->node->has_nodes && member->task->kind == NODE_CHIPS;
+  int watched = !on_node && (member->command->operation == NODE_CALL_SCRIPT || member->task->is_host);
   int64_t limit = watched && config ? (int64_t)(config->timeout * 1e9) : 0;
   int cancelled = atomic_load_explicit(&member->task->run->cancelled, memory_order_relaxed) != 0;
-  return cancelled && (!limit || limit > after_cancel) ? after_cancel : limit;
+  int64_t most = on_node ? 2 * after_cancel : after_cancel; /* a node ends its own tasks first */
+  return cancelled && (!limit || limit > most) ? most : limit;
 }
 
 void node_limit_begin(node_worker *worker) {
@@ -30,7 +33,7 @@ int64_t node_limit_next(const baton_node *node) {
 
 static void expire(node_worker *worker) {
   const node_member *member = worker->sent[NODE_TASKS].first;
-  const char *who = worker->kind == NODE_CHIPS ? "worker" : "sub worker";
+  const char *who = worker->is_node ? "node" : worker->kind == NODE_CHIPS ? "worker" : "sub worker";
   baton_error failure = {0};
   double seconds = (double)limit_of(member) / 1e9;
   worker->expires = INT64_MAX;

@@ -21,6 +21,7 @@ typedef struct mapping {
 struct node_mapped {
   pthread_mutex_t lock;
   pthread_cond_t added;
+  int offers; /* to children of this process */
   mapping segments[BASE_SEGMENTS];
 };
 
@@ -42,26 +43,37 @@ static char *address_of(const mapping *segment) {
   return atomic_load_explicit(&segment->address, memory_order_acquire);
 }
 
+void node_mapped_offer(node_mapped *mapped) { mapped->offers = 1; }
+
 void node_mapped_close(node_mapped *mapped) {
   if (!mapped) return;
-  for (uint32_t i = 0; i < BASE_SEGMENTS; i++)
+  for (uint32_t i = 0; i < BASE_SEGMENTS && !mapped->offers; i++)
     if (address_of(&mapped->segments[i])) munmap(address_of(&mapped->segments[i]), mapped->segments[i].size);
   pthread_cond_destroy(&mapped->added);
   pthread_mutex_destroy(&mapped->lock);
   base_free(mapped);
 }
 
+/* 0 or an errno. */
+static int map(const node_mapped *mapped, uint64_t size, int fd, void **out) {
+  void *address = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+  if (address == MAP_FAILED) return errno;
+  int failure = mapped->offers ? base_segment_adopt(address, size, fd) : 0;
+  if (failure)
+    munmap(address, size);
+  else
+    *out = address;
+  return failure;
+}
+
 void node_mapped_add(node_mapped *mapped, uint32_t segment_number, uint64_t size, int fd) {
   if (segment_number >= BASE_SEGMENTS || address_of(&mapped->segments[segment_number])) return;
   mapping *segment = &mapped->segments[segment_number];
-  void *address = MAP_FAILED;
+  void *address = NULL;
   int failure = EMFILE; /* a descriptor for which there was no room */
-  if (fd >= 0) {
-    address = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-    failure = errno;
-  }
+  if (fd >= 0) failure = map(mapped, size, fd, &address);
   pthread_mutex_lock(&mapped->lock);
-  if (address == MAP_FAILED) {
+  if (failure) {
     segment->failure = failure;
   } else {
     segment->size = size;

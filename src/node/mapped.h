@@ -9,6 +9,8 @@
 typedef struct node_mapped node_mapped;
 
 BATON_MUST_CHECK baton_status node_mapped_open(node_mapped **out, baton_error *err);
+/* What is added from now on is a segment of this process too, for its own children, and stays mapped. */
+void node_mapped_offer(node_mapped *mapped);
 /* Nobody uses the memory any more. NULL is ignored. */
 void node_mapped_close(node_mapped *mapped);
 

@@ -113,7 +113,7 @@ static baton_status check_options(const baton_node_options *options, baton_error
     return baton_error_set(err, BATON_OUT_OF_RANGE,
                            "%u chips and %u sub workers asked for, at most %d and %d are possible",
                            options->nchips, options->subs, BATON_NODE_WORKERS, BATON_NODE_SUBS);
-  if (!options->nchips && !options->subs)
+  if (!options->nchips && !options->subs && !options->nchildren)
     return baton_error_set(err, BATON_INVALID_ARGUMENT, "a node needs a chip or a sub worker");
   for (uint32_t i = 0; i < options->nchips; i++)
     if (!node_platform_name(options->chips[i].platform))
@@ -122,12 +122,14 @@ static baton_status check_options(const baton_node_options *options, baton_error
   if (options->config.resident)
     return baton_error_set(err, BATON_INVALID_ARGUMENT,
                            "resident: names arguments of one program, it is no default of a node");
+  BATON_TRY(node_children_check(options, check_options, err));
   return chip_config_check_times(&options->config, err);
 }
 
 static baton_status fill(baton_node *node, const baton_node_options *options, baton_error *err) {
-  node->isolation = options->isolation;
-  node->calls = options->isolation == BATON_PROCESS ? &node_endpoint_process : &node_endpoint_thread;
+  node->has_nodes = options->nchildren > 0;
+  node->isolation = node->has_nodes ? BATON_PROCESS : options->isolation;
+  node->calls = node->isolation == BATON_PROCESS ? &node_endpoint_process : &node_endpoint_thread;
   node->heap = options->heap ? options->heap : default_heap;
   node->startup_timeout = options->startup_timeout > 0 ? options->startup_timeout : STARTUP_SECONDS;
   node->cpus = base_cpu_count();
@@ -197,7 +199,7 @@ static baton_status add_worker(baton_node *node, node_kind kind, const baton_nod
     chip = *asked;
     BATON_TRY(pick_device(node, &chip, err));
   }
-  BATON_TRY(node_worker_open(node, kind, asked ? &chip : NULL, deadline, &worker, err));
+  BATON_TRY(node_worker_open(node, kind, asked ? &chip : NULL, NULL, deadline, &worker, err));
   node_lock(node);
   node->workers[kind][node->counts[kind]++] = worker;
   node_unlock(node);
@@ -207,12 +209,12 @@ static baton_status add_worker(baton_node *node, node_kind kind, const baton_nod
 static baton_status blame(const node_worker *worker, baton_status status, baton_error *err) {
   char name[32];
   if (status == BATON_OK || !err) return status;
-  int length =
-      snprintf(name, sizeof name, "%s %u", worker->kind == NODE_CHIPS ? "worker" : "sub worker", worker->id);
+  const char *kind = worker->is_node ? "node" : worker->kind == NODE_CHIPS ? "worker" : "sub worker";
+  int length = snprintf(name, sizeof name, "%s %u", kind, worker->id);
   if (strncmp(err->message, name, (size_t)length) != 0)
     baton_error_context(err, "%s", name); /* a child names itself */
-  err->worker = (int32_t)worker->id;
-  if (worker->kind == NODE_CHIPS) err->known |= BATON_KNOWN_WORKER;
+  if (!worker->is_node) err->known &= ~(uint32_t)BATON_KNOWN_WORKER;
+  node_worker_blame(worker, err);
   return status;
 }
 
@@ -236,6 +238,7 @@ static baton_status open_workers(baton_node *node, const baton_node_options *opt
   int64_t deadline = base_deadline(node->startup_timeout);
   for (uint32_t i = 0; i < options->nchips; i++)
     BATON_TRY(add_worker(node, NODE_CHIPS, &options->chips[i], deadline, err));
+  BATON_TRY(node_children_open(node, options, deadline, err));
   for (uint32_t i = 0; i < options->subs; i++) BATON_TRY(add_worker(node, NODE_SUBS, NULL, deadline, err));
   for (int kind = 0; kind < NODE_KINDS; kind++)
     for (uint32_t i = 0; i < node->counts[kind]; i++)
@@ -255,6 +258,7 @@ static baton_status warm_up(baton_node *node, const baton_node_options *options,
   node_callable *ignored;
   for (uint32_t i = 0; i < options->nprewarm; i++)
     BATON_TRY(node_callable_find(node, options->prewarm[i], &ignored, err));
+  for (uint32_t i = 0; i < options->nchildren; i++) BATON_TRY(warm_up(node, &options->children[i], err));
   return BATON_OK;
 }
 
@@ -457,6 +461,9 @@ static baton_status add_chip(baton_node *node, const baton_node_chip *chip, uint
 
 baton_status baton_node_add(baton_node *node, const baton_node_chip *chip, uint32_t *id, baton_error *err) {
   *id = 0;
+  if (node->has_nodes)
+    return baton_error_set(err, BATON_UNSUPPORTED,
+                           "add: a node of nodes keeps the children it was opened with");
   BATON_TRY(node_enter(node, "add", err));
   pthread_mutex_lock(
       &node->callables.lock); /* no program becomes known meanwhile, and one worker is added at a time */

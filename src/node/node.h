@@ -89,7 +89,8 @@ struct node_worker {
   int32_t pid;             /* of its server, when that was last ready; 0: a thread */
   uint32_t started;        /* how often, by then */
   baton_node_chip chip;
-  const char *platform; /* static; NULL: a sub worker */
+  const char *platform; /* static; NULL: no chip */
+  int is_node;
   baton_worker_state state;
   int restarting;      /* a thread is making a new child */
   pthread_t restarter; /* to be joined */
@@ -183,6 +184,7 @@ struct baton_node {
   uint32_t cpus;           /* of this process, when the node was opened */
   baton_isolation isolation;
   const node_endpoint_calls *calls;
+  int has_nodes; /* its workers are nodes */
   char *worker_program;
   baton_worker_options defaults; /* of its chips */
   char *runtime;
@@ -309,9 +311,13 @@ const char *node_member_name(const node_member *member);
 
 /* --- worker.c: with the lock held unless it says otherwise ----------------------------------------------- */
 
+/* Begins to open a worker with this chip, or this node, or neither. */
 BATON_MUST_CHECK baton_status node_worker_open(baton_node *node, node_kind kind, const baton_node_chip *chip,
-                                               int64_t deadline, node_worker **out,
-                                               baton_error *err); /* without */
+                                               const baton_node_options *child, int64_t deadline,
+                                               node_worker **out, baton_error *err); /* without */
+/* Says in the error whose it is: the number of a chip, unless it has one; of a node the way through it. NULL is ignored. Any
+** thread. */
+void node_worker_blame(const node_worker *worker, baton_error *err);
 /* Its server has died, and what it was sent fails with that. With process isolation a new one is made. */
 void node_worker_died(node_worker *worker);
 /* The same where it lives, but is of no more use, for `failure`; NULL: a kernel was left by force. */
@@ -321,6 +327,20 @@ void node_worker_note(node_worker *worker);
 /* Waits until no restart is under way. Without the lock. */
 void node_worker_settle(node_worker *worker);
 baton_status node_worker_close(node_worker *worker, int64_t deadline, baton_error *err); /* without */
+
+/* --- children.c ------------------------------------------------------------------------------------------ */
+
+/* `invalid_argument`, `out_of_range`, `unsupported` for children that cannot be. `check` is for one node without children. */
+BATON_MUST_CHECK baton_status node_children_check(const baton_node_options *options,
+                                                  baton_status (*check)(const baton_node_options *options,
+                                                                        baton_error *err),
+                                                  baton_error *err);
+/* Begins to open the children of a node that nobody else knows yet. */
+BATON_MUST_CHECK baton_status node_children_open(baton_node *node, const baton_node_options *options,
+                                                 int64_t deadline, baton_error *err);
+/* Where children are nodes, `unsupported`: `what` belongs into their functions. */
+BATON_MUST_CHECK baton_status node_children_refuse(const baton_node *node, const char *what,
+                                                   baton_error *err);
 
 /* --- run.c ---------------------------------------------------------------------------------------------- */
 
@@ -339,6 +359,8 @@ void node_run_end(baton_node_run *run);
 void node_run_activate(baton_node *node);
 /* baton_node_run_cancel with the lock held. */
 int node_run_cancel(baton_node_run *run);
+/* Cancels the runs that are not over, once each. Any thread, without the lock. */
+void node_cancel_runs(baton_node *node);
 void node_engines_close(baton_node *node);
 /* Waits until the run is active. Without the lock. `cancelled`, `closed`. */
 BATON_MUST_CHECK baton_status node_run_await_turn(baton_node_run *run, baton_error *err);
@@ -400,17 +422,19 @@ baton_status node_unregister(baton_node *node, baton_handle handle, const char *
 void node_set_scripts(const node_script_calls *scripts);
 const node_script_calls *node_scripts(void);
 
-/* A Lua function on a sub worker: one packed call for each of the `count` members. `values` are its tensors, in the order of the
+/* A Lua function on a sub worker, or on a node (NODE_CHIPS): one packed call for each of the `count` members. `values` are its tensors, in the order of the
 ** packing, with their tags. The bytes are copied. */
 typedef struct node_script {
   const char *data;
   uint64_t bytes;
   const baton_node_value *values;
   uint32_t nvalues;
+  int32_t worker; /* of a node; BATON_ANY_WORKER */
 } node_script;
-BATON_MUST_CHECK baton_status node_submit_script(baton_node_orch *o, const node_script *members,
-                                                 uint32_t count, const baton_node_task_options *options,
-                                                 baton_task *out, baton_error *err);
+BATON_MUST_CHECK baton_status node_submit_script(baton_node_orch *o, node_kind kind,
+                                                 const node_script *members, uint32_t count,
+                                                 const baton_node_task_options *options, baton_task *out,
+                                                 baton_error *err);
 /* Waits for the task, and hands out what member `member` of it (from 0) returned: packed values, which live as long as the run; *bytes 0: none. The failure of
 ** the task is the status. Inside the function or after it. */
 BATON_MUST_CHECK baton_status node_task_result(baton_node_run *run, baton_task task, uint32_t member,

@@ -281,22 +281,23 @@ baton_status baton_node_submit_sub_group(baton_node_orch *o, baton_program *prog
   return submit_group(o, NODE_SUBS, program, members, count, options, out, err);
 }
 
-baton_status node_submit_script(baton_node_orch *o, const node_script *members, uint32_t count,
-                                const baton_node_task_options *options, baton_task *out, baton_error *err) {
+baton_status node_submit_script(baton_node_orch *o, node_kind kind, const node_script *members,
+                                uint32_t count, const baton_node_task_options *options, baton_task *out,
+                                baton_error *err) {
   node_part parts[BATON_NODE_SUBS];
-  const char *name = options && options->name ? options->name : "sub function";
+  const char *plain = kind == NODE_SUBS ? "sub function" : "node function";
+  const char *name = options && options->name ? options->name : plain;
   if (count > BATON_NODE_SUBS)
-    return baton_error_set(err, BATON_UNSUPPORTED,
-                           "%s: a group of %u members, a node has at most %d sub workers", name, count,
-                           BATON_NODE_SUBS);
+    return baton_error_set(err, BATON_UNSUPPORTED, "%s: a group of %u members, a node has at most %d %s",
+                           name, count, BATON_NODE_SUBS, kind == NODE_SUBS ? "sub workers" : "workers");
   for (uint32_t i = 0; i < count; i++)
     parts[i] = (node_part){.values = members[i].values,
                            .nvalues = members[i].nvalues,
-                           .worker = count == 1 && options ? options->worker : BATON_ANY_WORKER,
+                           .worker = members[i].worker,
                            .data = members[i].data,
                            .bytes = members[i].bytes};
   node_draft *draft = begin_draft(o, name, NODE_CALL_SCRIPT, options);
-  draft->kind = NODE_SUBS;
+  draft->kind = kind;
   draft->parts = parts;
   draft->nparts = count;
   return submit(draft, out, err);
@@ -317,6 +318,7 @@ baton_status baton_node_orch_malloc(baton_node_orch *o, uint32_t worker, uint64_
                                     baton_node_buffer **out, baton_error *err) {
   node_worker *owner;
   *out = NULL;
+  BATON_TRY(node_children_refuse(o->node, "malloc", err));
   node_lock(o->node);
   baton_status status = node_find_worker(o->node, NODE_CHIPS, worker, &owner, err);
   node_unlock(o->node);

@@ -43,7 +43,7 @@ typedef struct process_endpoint {
 /* --- Words ---------------------------------------------------------------------------------------------- */
 
 static const char *kind_of(const process_endpoint *endpoint) {
-  return endpoint->greeting.has_chip ? "worker" : "sub worker";
+  return endpoint->greeting.has_chip ? "worker" : endpoint->greeting.has_node ? "node" : "sub worker";
 }
 
 static baton_status blame(const process_endpoint *endpoint, baton_error *err) {
@@ -213,6 +213,8 @@ static baton_status open_parts(process_endpoint *endpoint, const node_endpoint_o
   endpoint->base.kept = node_kept_open();
   if (!endpoint->base.kept) return base_out_of_memory(err, "the list of buffers");
   BATON_TRY(node_worker_program(options->worker_program, endpoint->program, err));
+  if (options->node)
+    return node_greeting_set_node(&endpoint->greeting, options->node, endpoint->program, err);
   return options->chip ? open_device(endpoint, options->chip, options->device_memory, err) : BATON_OK;
 }
 

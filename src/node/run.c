@@ -292,6 +292,14 @@ int node_run_cancel(baton_node_run *run) {
   return 1;
 }
 
+void node_cancel_runs(baton_node *node) {
+  node_lock(node);
+  for (baton_node_run *run = node->runs; run; run = run->next)
+    if (!atomic_load_explicit(&run->cancelled, memory_order_relaxed)) (void)node_run_cancel(run);
+  node_unlock(node);
+  node_wake(node);
+}
+
 int baton_node_run_cancel(baton_node_run *run) {
   if (baton_node_run_done(run)) return 0;
   node_lock(run->node);

@@ -51,7 +51,8 @@ static int drop(node_executor *executor, uint32_t callable, baton_handle *handle
 }
 
 static void forget_handle(node_executor *executor, baton_handle handle) {
-  if (handle) (void)baton_worker_unregister(executor->chip, handle, NULL);
+  if (handle && executor->chip) (void)baton_worker_unregister(executor->chip, handle, NULL);
+  if (handle && executor->node) (void)baton_node_unregister(executor->node, handle, NULL);
 }
 
 baton_status node_do_unregister(node_executor *executor, node_executor_lane *lane,
@@ -97,6 +98,7 @@ static baton_status load(node_executor *executor, const node_command *command, n
   BATON_TRY(baton_program_compile(entry->program, err));
   if (chip_program_is_host(entry->program)) return BATON_OK;
   if (executor->chip) return baton_worker_register(executor->chip, entry->program, &entry->handle, err);
+  if (executor->node) return baton_node_register(executor->node, entry->program, &entry->handle, err);
   return baton_error_set(err, BATON_UNSUPPORTED, "%s: a sub worker runs functions of the host only",
                          baton_program_name(entry->program));
 }

@@ -15,24 +15,27 @@ static void describe_chip(const baton_node *node, const node_worker *worker, bat
   options->devices = number;
 }
 
-static baton_status start(node_worker *worker, int64_t deadline, baton_error *err) {
+static baton_status start(node_worker *worker, const baton_node_options *child, int64_t deadline,
+                          baton_error *err) {
   baton_node *node = worker->node;
   baton_worker_options chip;
   char number[16];
   node_endpoint_options options = {.scripts = node_scripts(),
                                    .worker_program = node->worker_program,
+                                   .node = child,
                                    .worker = worker->id,
                                    .bell = node->bell,
                                    .startup_deadline = deadline};
-  if (worker->kind == NODE_CHIPS) {
+  if (worker->platform) {
     describe_chip(node, worker, &chip, number);
     options.chip = &chip;
   }
   return node->calls->start(&options, &worker->endpoint, err);
 }
 
-baton_status node_worker_open(baton_node *node, node_kind kind, const baton_node_chip *chip, int64_t deadline,
-                              node_worker **out, baton_error *err) {
+baton_status node_worker_open(baton_node *node, node_kind kind, const baton_node_chip *chip,
+                              const baton_node_options *child, int64_t deadline, node_worker **out,
+                              baton_error *err) {
   node_worker *worker = base_calloc(1, sizeof *worker);
   *out = NULL;
   if (!worker) return base_out_of_memory(err, "a worker");
@@ -45,12 +48,26 @@ baton_status node_worker_open(baton_node *node, node_kind kind, const baton_node
     worker->chip = *chip;
     worker->platform = node_platform_name(chip->platform);
   }
-  baton_status status = start(worker, deadline, err);
+  worker->is_node = child != NULL;
+  baton_status status = start(worker, child, deadline, err);
   if (status == BATON_OK)
     *out = worker;
   else
     base_free(worker);
   return status;
+}
+
+void node_worker_blame(const node_worker *worker, baton_error *err) {
+  int known = err && err->known & BATON_KNOWN_WORKER;
+  if (!err || worker->kind != NODE_CHIPS) return;
+  if (!worker->is_node) {
+    if (!known) err->worker = (int32_t)worker->id;
+    err->known |= BATON_KNOWN_WORKER;
+  } else if (!err->path && known) {
+    baton_error_text(err, BATON_FIELD_PATH, "node %u / worker %d", worker->id, (int)err->worker);
+  } else if (!err->path) {
+    baton_error_text(err, BATON_FIELD_PATH, "node %u", worker->id);
+  }
 }
 
 /* --- Dying ---------------------------------------------------------------------------------------------- */
@@ -135,8 +152,7 @@ static void lose(node_worker *worker, const baton_error *failure) {
 void node_worker_died(node_worker *worker) {
   baton_error failure = {0};
   worker->endpoint->calls->cause(worker->endpoint, &failure);
-  failure.worker = (int32_t)worker->id;
-  if (worker->kind == NODE_CHIPS) failure.known |= BATON_KNOWN_WORKER;
+  node_worker_blame(worker, &failure);
   lose(worker, &failure);
   baton_error_clear(&failure);
 }
@@ -145,7 +161,10 @@ void node_worker_lost(node_worker *worker, const baton_error *failure) {
   baton_error own = {0};
   if (!failure) {
     baton_error_set(&own, BATON_WORKER_LOST, "%s %u is lost: a kernel was left by force",
-                    worker->kind == NODE_CHIPS ? "worker" : "sub worker", worker->id);
+                    worker->is_node              ? "node"
+                    : worker->kind == NODE_CHIPS ? "worker"
+                                                 : "sub worker",
+                    worker->id);
     baton_error_text(&own, BATON_FIELD_HINT, "call node:restart(worker)");
   }
   lose(worker, failure ? failure : &own);

@@ -1,0 +1,214 @@
+-- Level 4: a node whose workers are nodes, each in a process of its own.
+local baton = require "baton"
+local glue = require "baton.busted"
+local programs = require "spec.support.node"
+local tensor = require "baton.tensor"
+local raises = glue.raises
+
+local function children()
+  return {
+    { level = 3, devices = "0-1", subs = 1, isolation = "thread" },
+    { level = 3, devices = "2", isolation = "process" },
+  }
+end
+
+local function arguments()
+  return { a = tensor.full("f32", { 8 }, 2), b = tensor.full("f32", { 8 }, 3), c = tensor.full("f32", { 8 }, -1) }
+end
+
+local function failure(fn, ...)
+  local ok, err = pcall(fn, ...)
+  assert.is_false(ok)
+  return err
+end
+
+-- c = a + b on worker `place` of the child.
+local function add(orch, args)
+  orch.submit_next_level(programs.sum(), { a = args.a, b = args.b, c = args.c }, { worker = args.place })
+  return orch.workers, orch.subs, { args.place }
+end
+
+describe("a node of nodes", function()
+  local node, sum, halting
+
+  setup(function()
+    sum, halting = programs.sum(), programs.halting()
+    node = baton.worker { level = 4, subs = 1, children = children() }
+  end)
+  teardown(function() node:close() end)
+
+  it("is asked for what it is", function()
+    assert.same({ 2, 1, "ready" }, { node.workers, node.subs, node.state })
+    local first, second = node:describe(0), node:describe(1)
+    assert.same({ "ready", 1 }, { first.state, first.started })
+    assert.is_true(first.pid ~= second.pid)
+    assert.is_string(node:dump())
+    assert.is_true(node:stats().children_started >= 4)
+  end)
+
+  it("runs programs on the chips of its children", function()
+    local x, y = arguments(), arguments()
+    node:run(function(orch)
+      orch.submit_next_level(sum, x, { worker = 0 })
+      orch.submit_next_level(sum, { x.c, y.b, y.c }, { worker = 1 })
+      orch.submit_next_level_group(sum, { arguments(), arguments() })
+    end)
+    assert.same({ 5, 8 }, { x.c:get(1), y.c:get(8) })
+  end)
+
+  it("runs functions there with an orch of the child, and has what they return", function()
+    local x, results = arguments(), nil
+    node:run(function(orch)
+      local first = orch.submit_next_level(add, { a = x.a, b = x.b, c = x.c, place = 1 }, { worker = 0 })
+      local second = orch.submit_next_level(add, { a = x.c, b = x.c, c = x.a, place = 0 }, { worker = 1, name = "twice" })
+      results = { { first:result() }, { second:result() } }
+    end)
+    assert.same({ { 2, 1, { 1 } }, { 1, 0, { 0 } } }, results)
+    assert.same({ 5, 10 }, { x.c:get(1), x.a:get(8) })
+  end)
+
+  it("runs functions in groups, on distinct children", function()
+    local pids = {}
+    node:run(function(orch)
+      local task = orch.submit_next_level_group(function(_, args) return args.n end, { { n = 7 }, { n = 8 } },
+        { workers = { 1, "any" } })
+      pids = { task:result(1), task:result(2) }
+    end)
+    assert.same({ 7, 8 }, pids)
+  end)
+
+  it("gives functions device memory, intermediates and sub workers of the child", function()
+    local x = arguments()
+    local seen
+    node:run(function(orch)
+      local t = orch.alloc("f32", { 8 })
+      orch.submit_sub(function(args) args.t:fill(4) end, { t = baton.output(t) })
+      local task = orch.submit_next_level(function(inner, args)
+        local buffer = inner.malloc(1, args.c.nbytes)
+        inner.copy_to(buffer, args.t)
+        inner.submit_next_level(programs.sum(), { buffer:tensor("f32", { 8 }), args.b, args.c })
+        local scale = inner.submit_sub(function(a)
+          a.c:set(10, 1)
+          return a.c:get(2)
+        end, { c = args.c })
+        local value = scale:result()
+        inner.free(buffer)
+        return value, args.c:get(1)
+      end, { t = baton.input(t), b = x.b, c = x.c }, { worker = 0 })
+      seen = { task:result() }
+    end)
+    assert.same({ 7, 10 }, seen)
+    assert.same({ 10, 7 }, { x.c:get(1), x.c:get(8) })
+  end)
+
+  it("keeps every field of an error across both processes, and adds the way", function()
+    local err = failure(node.run, node, function(orch)
+      orch.submit_next_level(halting, { tensor.zeros("f32", { 8 }) }, { worker = 1 })
+    end)
+    assert.same({ "user_fail", "halt", "stop", 0, "node 1 / worker 0" },
+      { err.code, err.task, err.kernel, err.worker, err.path })
+    err = failure(node.run, node, function(orch)
+      orch.submit_next_level(function(inner)
+        inner.submit_next_level(programs.halting(), { tensor.zeros("f32", { 8 }) }, { worker = 1 })
+      end, {}, { worker = 0 })
+    end)
+    assert.same({ "user_fail", "halt", "stop", 1, "node 0 / worker 1" },
+      { err.code, err.task, err.kernel, err.worker, err.path })
+    err = failure(node.run, node, function(orch)
+      orch.submit_next_level(function() error("mine") end, {}, { worker = 1 })
+    end)
+    assert.same({ "user_fail", "node 1" }, { err.code, err.path })
+    assert.is_nil(err.worker)
+    assert.matches("mine", err.message)
+    assert.matches("level4_spec.lua", err.cause)
+    err = failure(node.run, node, function(orch)
+      orch.submit_next_level(function(inner) inner.fail("no more") end, {}, { worker = 0 })
+    end)
+    assert.same({ "user_fail", "no more", "node 0" }, { err.code, err.message, err.path })
+  end)
+
+  it("refuses device memory, which belongs into the node function", function()
+    local message = "orch.malloc: the workers of this node are nodes, not chips"
+    node:run(function(orch)
+      assert.equal(message, raises("unsupported", orch.malloc, 0, 64))
+      for _, name in ipairs { "copy_to", "copy_from", "free" } do raises("unsupported", orch[name]) end
+      assert.matches("node function", failure(orch.malloc, 0, 64).hint)
+    end)
+    raises("unsupported", node.malloc, node, 0, 64)
+    raises("unsupported", node.setup_arena, node, 0, { heap = "1MiB" })
+    raises("unsupported", node.add, node)
+  end)
+
+  it("cancels what runs in a child", function()
+    local run = node:submit(function(orch)
+      orch.submit_next_level(function(inner)
+        inner.submit_sub(function() while true do end end, {}) -- luacheck: ignore
+        inner.wait()
+      end, {}, { worker = 0 })
+    end)
+    assert.is_true(run:cancel())
+    raises("cancelled", run.wait, run, 60)
+    local x = arguments()
+    node:run(function(orch) orch.submit_next_level(sum, x, { worker = 0 }) end)
+    assert.equal(5, x.c:get(1))
+  end)
+
+  it("replaces a child that dies, whose own children end", function()
+    local before, x = node:describe(1), arguments()
+    local grandchild
+    local err = failure(node.run, node, function(orch)
+      local task = orch.submit_next_level(function(inner)
+        local sub = inner.submit_next_level(programs.bump(), { tensor.zeros("f32", { 1 }), 1 })
+        inner.wait(sub)
+        local pids = io.popen("pgrep -P " .. io.open("/proc/self/stat"):read("n")) -- luacheck: ignore
+        return pids:read("n")
+      end, {}, { worker = 1 })
+      grandchild = task:result()
+      orch.submit_next_level(function(_, args)
+        os.execute("kill -KILL " .. args.pid)
+        while true do end -- luacheck: ignore
+      end, { pid = before.pid }, { worker = 1 })
+    end)
+    assert.same({ "worker_lost", 9, "node 1" }, { err.code, err.signal, err.path })
+    node:run(function(orch) orch.submit_next_level(sum, x, { worker = 1 }) end)
+    assert.equal(5, x.c:get(1))
+    assert.equal(2, node:describe(1).started)
+    assert.is_number(grandchild)
+    local deadline = os.time() + 20
+    local alive
+    repeat alive = os.execute("kill -0 " .. grandchild .. " 2>/dev/null") until not alive or os.time() > deadline
+    assert.is_nil(alive)
+  end)
+end)
+
+describe("options of a node of nodes", function()
+  it("name what cannot be", function()
+    local function refused(code, options)
+      options.level = 4
+      return raises(code, baton.worker, options)
+    end
+    assert.equal("worker: level 4 needs children, a list of options of nodes", refused("invalid_argument", {}))
+    assert.equal("a child is a node, level = 3, got 2", refused("invalid_argument", { children = { {} } }))
+    assert.equal("children: entry 1 must be a table of options, got 3", refused("invalid_argument", { children = { 3 } }))
+    assert.matches("device 1 of a2a3sim is asked for twice", refused("invalid_argument",
+      { children = { { level = 3, devices = "0-1" }, { level = 3, devices = "1" } } }))
+    assert.matches("devices", refused("invalid_argument", { devices = "0", children = { { level = 3 } } }))
+    assert.equal("worker: isolation 'thread' at level 4: each child is a process", refused("unsupported",
+      { isolation = "thread", children = { { level = 3 } } }))
+    raises("invalid_argument", baton.worker, { level = 3, children = { { level = 3 } } })
+    raises("invalid_argument", baton.worker, { children = { { level = 3 } } })
+  end)
+
+  it("say which child could not open", function()
+    local owner <close> = baton.worker { device = 5 }
+    local err = failure(baton.worker, { level = 4, children = { { level = 3, devices = "4" }, { level = 3, devices = "5" } } })
+    assert.same({ "device_busy", "node 1 / worker 0", 0 }, { err.code, err.path, err.worker })
+    assert.is_truthy(owner)
+  end)
+
+  it("give free devices to each child", function()
+    local node <close> = baton.worker { level = 4,
+      children = { { level = 3, devices = 1 }, { level = 3, devices = 2 }, { level = 3, devices = "0" } } }
+    assert.equal(3, node.workers)
+  end)
+end)
