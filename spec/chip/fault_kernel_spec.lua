@@ -43,6 +43,14 @@ static int deep(volatile char *above) {
 }
 BATON_KERNEL(overflow) { volatile char c = 0; zero = deep(&c); }
 BATON_KERNEL(hang) { while (1) zero = 0; }
+BATON_KERNEL(deaf) { /* hangs, and finds hundreds of signals when it can be reached */
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  nap(600);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  while (1) zero = 0;
+}
 BATON_KERNEL(sleeps) { while (1) pause(); }
 BATON_KERNEL(slow) { nap(100); baton_io(args, 0, float)[0] += 1; }
 BATON_KERNEL(waits) { baton_wait_ge(args, (const int32_t *)baton_io(args, 0, float), 1); }
@@ -50,7 +58,7 @@ BATON_KERNEL(bad_counter) { baton_wait_ge(args, (const int32_t *)16, 1); }
 ]]
 local x = { { "x", "inout" } }
 local kernels = {}
-for name in ("fine segv fpe bus ill trap aborts overflow hang sleeps slow waits bad_counter"):gmatch "%a+_?%a*" do
+for name in ("fine segv fpe bus ill trap aborts overflow hang deaf sleeps slow waits bad_counter"):gmatch "%a+_?%a*" do
   kernels[name] = { core = "aiv", code = code, signature = x, waits = name == "waits" or name == "bad_counter" }
 end
 kernels.fine_aic = { core = "aic", code = code, entry = "fine", signature = x }
@@ -192,6 +200,13 @@ describe("a kernel that hangs", function()
           say(string.format("%%d", run "fine"))]]):format(kernel))))
     end)
   end
+
+  hang("is left once, whatever came while its thread could not be reached", function()
+    assert.equal("op_timeout 1\n", (child [[
+      local err = failure("deaf", { timeout = 0.005 })
+      chip:restart()
+      say(err.code, string.format("%d", run("fine", { timeout = 100 })))]]))
+  end)
 
   hang("on every thread leaves none behind", function()
     assert.equal("op_timeout 100\nop_timeout 100\n", (child [[

@@ -78,14 +78,15 @@ static void free_stack(void *stack) {
   munmap(stack, STACK_BYTES);
 }
 
-/* SA_NODEFER: a fault in a handler of those who were there before is theirs too. */
+/* SA_NODEFER: a fault in a handler of those who were there before is theirs too. Not so for timeouts: those that were sent
+** while the thread had no CPU come one after the other, not one on top of the other until the stack is full. */
 static void install(void) {
   struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
   sigemptyset(&action.sa_mask);
   for (int i = 0; i < FAULTS; i++) sigaction(faults[i], NULL, &before[i]);
   for (int i = 0; i < FAULTS; i++) sigaction(faults[i], &action, NULL);
   action.sa_sigaction = on_timeout;
-  action.sa_flags |= SA_RESTART;
+  action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
   install_timeout(&action);
   pthread_key_create(&stack_key, free_stack);
 }
