@@ -64,6 +64,10 @@ baton_status baton_node_shutdown(baton_node *node, baton_error *err);
 /* Gives the object back, after a shutdown if there was none; what fails then is logged. NULL is ignored. */
 void baton_node_close(baton_node *node);
 
+/* Closed after a shutdown; else lost if a worker is, which baton_node_describe tells; else busy if runs are unfinished or a worker
+** is; else ready. Any thread; what it says may be old by then. */
+baton_worker_state baton_node_state_of(baton_node *node);
+
 /* Ids that were given out: workers are 0 … count-1, removed ones included. */
 uint32_t baton_node_workers(baton_node *node);
 uint32_t baton_node_subs(baton_node *node);

@@ -49,7 +49,7 @@ function baton.worker(options) end
 ---@class baton.node
 ---@field workers integer ids that were given out, those of removed workers too
 ---@field subs integer
----@field state "ready"|"busy"|"lost"|"closed" lost: a worker is, see `describe`; busy: a worker is
+---@field state "ready"|"busy"|"lost"|"closed" lost: a worker is, see `describe`; busy: runs are unfinished
 local node = {}
 
 ---Calls the function with `orch` and the arguments as they are, and waits for all tasks that it submitted. An error that it

@@ -133,9 +133,10 @@ for _, isolation in ipairs(nodes.isolations) do
         local x = cells(1)
         local run = submit_held(node, function(orch) orch.submit_next_level(nodes.append, { x, 2 }, { worker = 0 }) end)
         assert.is_nil(run:wait(0.01))
-        assert.is_false(run:done())
+        assert.same({ false, "busy" }, { run:done(), node.state })
         gate.open()
         assert.is_true(run:wait())
+        assert.equal("ready", node.state)
         assert.is_true(run:wait(0))
         assert.same({ true, 12 }, { run:done(), x:get(1) })
       end)
@@ -322,7 +323,10 @@ for _, isolation in ipairs(nodes.isolations) do
             orch.submit_next_level(nodes.append, { x, 2 }, { worker = 1 })
           end)
           assert.same({ "kernel_crash", 0, 11 }, { err.code, err.worker, err.signal })
-          if isolation == "thread" then node:restart(0) end
+          if isolation == "thread" then
+            assert.equal("lost", node.state)
+            node:restart(0)
+          end
           check_usable(node)
         end
         host:fill(0)

@@ -185,19 +185,6 @@ static int node_dump(lua_State *L) { /* node:dump([path]) -> text, or nothing wh
 
 /* --- Class ---------------------------------------------------------------------------------------------- */
 
-/* closed; else lost if a worker is, else busy if one is. */
-static const char *state_of(const node_userdata *userdata) {
-  baton_worker_state state = BATON_WORKER_READY;
-  if (userdata->closed) return bind_state_word(BATON_WORKER_CLOSED);
-  for (uint32_t i = 0, count = baton_node_workers(userdata->node); i < count; i++) {
-    baton_node_worker worker;
-    if (baton_node_describe(userdata->node, i, &worker, NULL) != BATON_OK) continue;
-    if (worker.state == BATON_WORKER_IS_LOST) return bind_state_word(worker.state);
-    if (worker.state == BATON_WORKER_BUSY) state = worker.state;
-  }
-  return bind_state_word(state);
-}
-
 static int node_index(lua_State *L) {
   const node_userdata *userdata = check_userdata(L, 1);
   lua_pushvalue(L, 2);
@@ -208,7 +195,7 @@ static int node_index(lua_State *L) {
   else if (strcmp(key, "subs") == 0)
     lua_pushinteger(L, baton_node_subs(userdata->node));
   else if (strcmp(key, "state") == 0)
-    lua_pushstring(L, state_of(userdata));
+    lua_pushstring(L, bind_state_word(baton_node_state_of(userdata->node)));
   else
     lua_pushnil(L);
   return 1;

@@ -422,6 +422,19 @@ static baton_worker_state state_of(const node_worker *worker) {
   return busy ? BATON_WORKER_BUSY : BATON_WORKER_READY;
 }
 
+baton_worker_state baton_node_state_of(baton_node *node) {
+  node_lock(node);
+  baton_worker_state state = node->closed ? BATON_WORKER_CLOSED
+                             : node->runs ? BATON_WORKER_BUSY
+                                          : BATON_WORKER_READY;
+  for (uint32_t i = 0; !node->closed && i < node->counts[NODE_CHIPS]; i++) {
+    baton_worker_state one = state_of(node->workers[NODE_CHIPS][i]);
+    if (one == BATON_WORKER_IS_LOST || (one == BATON_WORKER_BUSY && state == BATON_WORKER_READY)) state = one;
+  }
+  node_unlock(node);
+  return state;
+}
+
 baton_status baton_node_describe(baton_node *node, uint32_t id, baton_node_worker *out, baton_error *err) {
   baton_status status = BATON_OK;
   *out = (baton_node_worker){.state = BATON_WORKER_CLOSED};
