@@ -1,5 +1,6 @@
--- For plain lua5.4, which has Baton as a module: what specs need of the program `baton`, then busted on the files that are the
--- arguments. The environment cannot be changed from there, so BATON_TEST_GATE names a link, which changes instead.
+-- For a Lua that is not the program `baton`: lua5.4, which has Baton as a module, or a C program that links it. What specs need of
+-- `baton`, then busted on the files that are the arguments. Lua cannot change the environment there, so BATON_TEST_GATE names a
+-- link, which changes instead.
 package.preload["baton.host"] = function()
   return {
     executable = function() return os.getenv "BATON_PROGRAM" end,
