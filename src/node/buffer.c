@@ -169,11 +169,13 @@ uint32_t baton_node_buffer_worker(const baton_node_buffer *buffer) { return buff
 baton_status baton_node_buffer_tensor(baton_node_buffer *buffer, baton_dtype dtype, int ndim,
                                       const int64_t *shape, uint64_t offset, baton_view *out,
                                       baton_error *err) {
+  baton_view view;
+  chip_memory memory = {.base = node_buffer_base(buffer), .bytes = buffer->nbytes};
+  *out = baton_view_invalid();
   node_lock(buffer->node);
   baton_status status = buffer->dead ? refuse_dead(buffer, err) : BATON_OK;
   node_unlock(buffer->node);
-  BATON_TRY(status);
-  *out = baton_view_invalid();
-  chip_memory memory = {.base = node_buffer_base(buffer), .bytes = buffer->nbytes};
-  return chip_memory_tensor(&memory, dtype, ndim, shape, offset, out, err);
+  if (status == BATON_OK) status = chip_memory_tensor(&memory, dtype, ndim, shape, offset, &view, err);
+  if (status == BATON_OK) *out = view;
+  return status;
 }
