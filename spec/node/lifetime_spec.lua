@@ -41,7 +41,7 @@ for _, kind in ipairs { "thread", "process" } do
       assert.same({ platform = "a5sim", device = 1, state = "ready", started = 1, pid = second.pid }, second)
       assert.equal(kind == "process", second.pid ~= nil and second.pid ~= first.pid)
       assert.matches("0", raises("out_of_range", node.device, node, 2))
-      assert.equal("node.device: the worker must be an integer in 0..2147483647, got -1",
+      assert.equal("node.device: the worker must be an integer in 0..63, got -1",
         raises("invalid_argument", node.device, node, -1))
       assert.equal(0, node:stats(1).tasks)
       assert.equal(node:stats(0).streams_created + node:stats(1).streams_created, node:stats().streams_created)

@@ -61,7 +61,17 @@ describe("the options of a node", function()
     assert.equal("devices: unknown option 'devise', did you mean 'device'?",
       raises("unknown_option", open, { devices = { { devise = 1 } } }))
     assert.equal("devices: a node has at most 64 of them", raises("out_of_range", open, { devices = "0-64" }))
-    raises("unsupported", open, { devices = "b7sim:0" })
+    assert.equal("worker 1: platform 'b7sim' is not supported, only: a2a3sim, a5sim",
+      raises("unsupported", open, { devices = "0,b7sim:0" }))
+  end)
+
+  it("tell a text from the number or the word that it looks like", function()
+    local function message(subs) return raises("invalid_argument", open, { subs = subs }) end
+    assert.equal("field 'subs' must be an integer in 0..64, got '1'", message "1")
+    assert.equal("field 'subs' must be an integer in 0..64, got 'nil'", message "nil")
+    assert.equal("field 'subs' must be an integer in 0..64, got ''", message "")
+    assert.equal("field 'subs' must be an integer in 0..64, got many", message "many")
+    assert.equal("field 'subs' must be an integer in 0..64, got " .. ("é"):rep(40) .. "…", message(("é"):rep(1000)))
   end)
 
   it("refuse what belongs to a chip, and say what a node has", function()

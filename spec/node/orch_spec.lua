@@ -161,7 +161,7 @@ for _, isolation in ipairs { "thread", "process" } do
           raises("invalid_argument", orch.submit_next_level))
         assert.equal("orch.submit_next_level: a list of arguments and options expected, got more",
           raises("invalid_argument", orch.submit_next_level, sum, a, b, c))
-        assert.equal("orch.submit_next_level_group: 2 members, but field 'workers' has 1 places",
+        assert.equal("orch.submit_next_level_group: 2 members, but field 'workers' has 1 place",
           raises("invalid_argument", orch.submit_next_level_group, sum, { { a, b, c }, { b, b, c } }, { workers = { 0 } }))
         assert.equal("sum: member 2: a list of arguments expected, got 3",
           raises("signature", orch.submit_next_level_group, sum, { { a, b, c }, 3 }))
@@ -245,11 +245,14 @@ for _, isolation in ipairs { "thread", "process" } do
     end)
 
     it("cannot wait for itself", function()
-      local earlier = node:submit(function(orch) orch.submit_next_level(sum, { a, b, c }) end)
+      local earlier, buffer = node:submit(function(orch) orch.submit_next_level(sum, { a, b, c }) end), node:malloc(0, a.nbytes)
       node:run(function(orch)
         raises("state", node.run, node, function() end)
         raises("state", node.submit, node, function() end)
-        raises("state", node.malloc, node, 0, 64)
+        for name, arguments in pairs { malloc = { 0, 64 }, copy_to = { buffer, a }, copy_from = { a, buffer } } do
+          assert.equal(name .. ": called inside an orchestrating function of the same node, it would wait for itself",
+            raises("state", node[name], node, table.unpack(arguments)))
+        end
         raises("state", node.close, node)
         orch.submit_next_level(sum, { a, b, c })
       end)

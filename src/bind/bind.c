@@ -81,10 +81,26 @@ static const char *describe_number(lua_State *L, int index) {
   return lua_pushfstring(L, text[strspn(text, "-0123456789")] ? "%s" : "%s.0", text);
 }
 
-/* Blanks alone would not be seen. */
-static const char *describe_string(lua_State *L, int index) {
+/* Quotes tell texts from what they could be mistaken for: nothing, a number, a value that has a word. */
+static int needs_quotes(lua_State *L, int index) {
+  static const char *const words[] = {"nil", "true", "false"};
   const char *text = lua_tostring(L, index);
-  return lua_pushfstring(L, text[strspn(text, " \t\r\n")] ? "%s" : "'%s'", text);
+  for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+    if (strcmp(text, words[i]) == 0) return 1;
+  return lua_isnumber(L, index) || !text[strspn(text, " \t\r\n")];
+}
+
+enum { SHOWN_LENGTH = 80 };
+
+/* Of long texts, and of those with a zero byte, the beginning: whole UTF-8 characters. */
+static const char *describe_string(lua_State *L, int index) {
+  size_t length;
+  const char *text = lua_tolstring(L, index, &length);
+  size_t shown = strnlen(text, SHOWN_LENGTH);
+  if (needs_quotes(L, index)) return lua_pushfstring(L, "'%s'", text);
+  if (shown == length) return lua_pushstring(L, text);
+  while (shown && (text[shown] & 0xC0) == 0x80) shown--;
+  return lua_pushfstring(L, "%s…", lua_pushlstring(L, text, shown));
 }
 
 const char *bind_describe(lua_State *L, int index) {
@@ -98,6 +114,12 @@ const char *bind_describe(lua_State *L, int index) {
   }
   if (luaL_getmetafield(L, index, "__name") == LUA_TSTRING) return lua_tostring(L, -1);
   return lua_pushfstring(L, "a %s", luaL_typename(L, index));
+}
+
+void *bind_check_self(lua_State *L, const char *class, const char *what) {
+  void *self = luaL_testudata(L, 1, class);
+  if (!self) bind_bad_argument(L, "%s expected, got %s", what, bind_describe(L, 1));
+  return self;
 }
 
 /* --- Arguments ------------------------------------------------------------------------------------------ */

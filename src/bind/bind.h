@@ -87,6 +87,9 @@ void *bind_test_class(lua_State *L, int index, const char *class);
 const void *bind_class_metatable(lua_State *L, const char *class);
 const void *bind_metatable_at(lua_State *L, int index);
 
+/* The userdata of a class at index 1, whose method is called; raises for anything else. `what` it is: "a run". */
+void *bind_check_self(lua_State *L, const char *class, const char *what);
+
 /* --- Arguments: `name` is what the message calls them --------------------------------------------------- */
 
 int64_t bind_check_integer(lua_State *L, int arg, const char *name, int64_t min, int64_t max);

@@ -24,7 +24,10 @@ static node_userdata *check_userdata(lua_State *L, int arg) {
 baton_node *bind_check_node(lua_State *L, int arg) { return check_userdata(L, arg)->node; }
 
 uint32_t bind_check_worker_id(lua_State *L, int arg) {
-  return (uint32_t)bind_check_integer(L, arg, "the worker", 0, INT32_MAX);
+  int good;
+  lua_Integer worker = lua_tointegerx(L, arg, &good);
+  if (good && lua_type(L, arg) == LUA_TNUMBER && worker >= 0 && worker <= INT32_MAX) return (uint32_t)worker;
+  return (uint32_t)bind_check_integer(L, arg, "the worker", 0, BATON_NODE_WORKERS - 1); /* raises */
 }
 
 /* --- Life ----------------------------------------------------------------------------------------------- */
@@ -203,11 +206,12 @@ static int node_index(lua_State *L) {
 
 static int node_tostring(lua_State *L) {
   const node_userdata *userdata = check_userdata(L, 1);
+  int workers = (int)baton_node_workers(userdata->node), subs = (int)baton_node_subs(userdata->node);
   if (userdata->closed)
     lua_pushliteral(L, "node (closed)");
   else
-    lua_pushfstring(L, "node of %d workers and %d subs", (int)baton_node_workers(userdata->node),
-                    (int)baton_node_subs(userdata->node));
+    lua_pushfstring(L, "node of %d worker%s and %d sub%s", workers, workers == 1 ? "" : "s", subs,
+                    subs == 1 ? "" : "s");
   return 1;
 }
 

@@ -29,10 +29,12 @@ static baton_tensor **read_residents(lua_State *L, const baton_config *config) {
   lua_newtable(L);
   for (uint32_t i = 0; i < config->nresident; i++) {
     const char *name = config->resident[i];
-    if (lua_type(L, ARGUMENTS) != LUA_TTABLE)
+    if (lua_type(L, ARGUMENTS) == LUA_TTABLE) {
+      lua_pushstring(L, name);
+      lua_rawget(L, ARGUMENTS); /* nobody would keep what a metamethod makes */
+    } else {
       lua_pushnil(L);
-    else
-      lua_getfield(L, ARGUMENTS, name);
+    }
     tensors[i] = bind_test_tensor(L, lua_gettop(L));
     if (!tensors[i])
       bind_fail(L, BATON_INVALID_ARGUMENT,

@@ -23,8 +23,8 @@ static const int32_t *read_places(lua_State *L, int table, int members) {
   if (!bind_option_table(L, table, "workers")) return NULL;
   int list = lua_gettop(L), given = (int)lua_rawlen(L, list);
   if (given != members)
-    bind_fail(L, BATON_INVALID_ARGUMENT, "%s: %d members, but field 'workers' has %d places",
-              bind_orch_who(L), members, given);
+    bind_fail(L, BATON_INVALID_ARGUMENT, "%s: %d member%s, but field 'workers' has %d place%s",
+              bind_orch_who(L), members, members == 1 ? "" : "s", given, given == 1 ? "" : "s");
   int32_t *places = lua_newuserdatauv(L, (size_t)members * sizeof *places + 1, 0);
   for (int i = 0; i < members; i++) {
     lua_rawgeti(L, list, i + 1);

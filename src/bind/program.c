@@ -83,7 +83,7 @@ int bind_push_graph(lua_State *L, int arg) {
 }
 
 static int program_close(lua_State *L) { /* :close(), __close and __gc */
-  program_userdata *userdata = luaL_checkudata(L, 1, bind_program_class);
+  program_userdata *userdata = bind_check_self(L, bind_program_class, "a program");
   baton_program *program = userdata->program;
   userdata->program = NULL;
   lua_pushnil(L);

@@ -145,7 +145,7 @@ static int run_timing(lua_State *L) { /* nil while it goes on */
 }
 
 static int run_close(lua_State *L) { /* :close(), __close and __gc */
-  bind_run *run = luaL_checkudata(L, 1, run_class), closed = *run;
+  bind_run *run = bind_check_self(L, run_class, "a run"), closed = *run;
   *run = (bind_run){0};
   baton_run_close(closed.chip);
   baton_node_run_close(closed.node);

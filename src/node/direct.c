@@ -32,14 +32,15 @@ static baton_status request_copy_from(baton_node_orch *o, void *context, baton_e
   return baton_node_orch_copy_from(o, asked->host, asked->buffer, asked->options, NULL, err);
 }
 
-static baton_status ask(baton_node *node, baton_node_function function, request *asked, baton_error *err) {
-  return baton_node_run_function(node, function, asked, NULL, NULL, err);
+static baton_status ask(baton_node *node, const char *what, baton_node_function function, request *asked,
+                        baton_error *err) {
+  return node_run_function(node, what, function, asked, NULL, NULL, err);
 }
 
 baton_status baton_node_malloc(baton_node *node, uint32_t worker, uint64_t nbytes, baton_node_buffer **out,
                                baton_error *err) {
   request asked = {.worker = worker, .nbytes = nbytes};
-  baton_status status = ask(node, request_malloc, &asked, err);
+  baton_status status = ask(node, "malloc", request_malloc, &asked, err);
   *out = status == BATON_OK ? asked.buffer : NULL;
   if (status != BATON_OK) baton_node_buffer_close(asked.buffer);
   return status;
@@ -48,13 +49,13 @@ baton_status baton_node_malloc(baton_node *node, uint32_t worker, uint64_t nbyte
 baton_status baton_node_copy_to(baton_node *node, baton_node_buffer *buffer, baton_tensor *host,
                                 const baton_copy_options *options, baton_error *err) {
   request asked = {.buffer = buffer, .host = host, .options = options};
-  return ask(node, request_copy_to, &asked, err);
+  return ask(node, "copy_to", request_copy_to, &asked, err);
 }
 
 baton_status baton_node_copy_from(baton_node *node, baton_tensor *host, baton_node_buffer *buffer,
                                   const baton_copy_options *options, baton_error *err) {
   request asked = {.buffer = buffer, .host = host, .options = options};
-  return ask(node, request_copy_from, &asked, err);
+  return ask(node, "copy_from", request_copy_from, &asked, err);
 }
 
 /* --- Control calls -------------------------------------------------------------------------------------- */

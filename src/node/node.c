@@ -115,10 +115,10 @@ static baton_status check_options(const baton_node_options *options, baton_error
                            options->nchips, options->subs, BATON_NODE_WORKERS, BATON_NODE_SUBS);
   if (!options->nchips && !options->subs && !options->nchildren)
     return baton_error_set(err, BATON_INVALID_ARGUMENT, "a node needs a chip or a sub worker");
+  const device_platform *platform;
   for (uint32_t i = 0; i < options->nchips; i++)
-    if (!node_platform_name(options->chips[i].platform))
-      return baton_error_set(err, BATON_UNSUPPORTED, "worker %u: platform '%s' is unknown", i,
-                             options->chips[i].platform);
+    if (device_platform_find(options->chips[i].platform, &platform, err) != BATON_OK)
+      return baton_error_context(err, "worker %u", i);
   if (options->config.resident)
     return baton_error_set(err, BATON_INVALID_ARGUMENT,
                            "resident: names arguments of one program, it is no default of a node");
@@ -460,8 +460,8 @@ static baton_status add_chip(baton_node *node, const baton_node_chip *chip, uint
   if (node->counts[NODE_CHIPS] == BATON_NODE_WORKERS)
     return baton_error_set(err, BATON_RESOURCE_LIMIT, "the node has given out %d worker ids, more it cannot",
                            BATON_NODE_WORKERS);
-  if (!node_platform_name(chip->platform))
-    return baton_error_set(err, BATON_UNSUPPORTED, "platform '%s' is unknown", chip->platform);
+  const device_platform *platform;
+  BATON_TRY(device_platform_find(chip->platform, &platform, err));
   BATON_TRY(add_worker(node, NODE_CHIPS, chip, deadline, err));
   node_worker *worker = node->workers[NODE_CHIPS][node->counts[NODE_CHIPS] - 1];
   baton_status status = worker->endpoint->calls->ready(worker->endpoint, deadline, err);

@@ -382,6 +382,12 @@ BATON_MUST_CHECK baton_status node_submit_round(baton_node *node, baton_node_fun
                                                 const baton_config *config, node_residents *residents,
                                                 baton_node_run **out, baton_error *err);
 
+/* baton_node_run_function as part of the call `what`, for messages. */
+BATON_MUST_CHECK baton_status node_run_function(baton_node *node, const char *what,
+                                                baton_node_function function, void *context,
+                                                const baton_config *config, baton_timing *timing,
+                                                baton_error *err);
+
 /* From now on a host tensor that is touched inside an orchestrating function is waited for by driving its run. */
 void node_guard_tensors(void);
 

@@ -70,14 +70,20 @@ baton_status node_submit_round(baton_node *node, baton_node_function function, v
   return BATON_OK;
 }
 
-baton_status baton_node_run_function(baton_node *node, baton_node_function function, void *context,
-                                     const baton_config *config, baton_timing *timing, baton_error *err) {
+baton_status node_run_function(baton_node *node, const char *what, baton_node_function function,
+                               void *context, const baton_config *config, baton_timing *timing,
+                               baton_error *err) {
   baton_node_run *run;
-  BATON_TRY(enter_and_build(node, "run", function, context, config, NULL, &run, err));
+  BATON_TRY(enter_and_build(node, what, function, context, config, NULL, &run, err));
   baton_status status = baton_node_run_wait(run, -1, NULL, err);
   if (timing) *timing = baton_node_run_timing(run);
   baton_node_run_close(run);
   return status;
+}
+
+baton_status baton_node_run_function(baton_node *node, baton_node_function function, void *context,
+                                     const baton_config *config, baton_timing *timing, baton_error *err) {
+  return node_run_function(node, "run", function, context, config, timing, err);
 }
 
 static baton_status check_thread(const baton_node_orch *o, const char *what, baton_error *err) {

@@ -350,11 +350,14 @@ static int fail_homeless(const baton_node *node, node_task *task) {
   uint32_t i = 0;
   while (i < task->count && find_place(node, task, &task->members[i])) i++;
   if (i == task->count) return 0;
-  if (task->members[i].place >= 0)
-    baton_error_set(&failure, BATON_WORKER_LOST, "worker %d is lost", (int)task->members[i].place);
-  else
+  int place = (int)task->members[i].place;
+  if (place >= 0) {
+    baton_error_set(&failure, BATON_WORKER_LOST, "worker %d is lost", place);
+    baton_error_text(&failure, BATON_FIELD_HINT, "call node:restart(%d)", place);
+  } else {
     baton_error_set(&failure, BATON_WORKER_LOST, "all workers that could run it are lost");
-  baton_error_text(&failure, BATON_FIELD_HINT, "call node:restart(worker)");
+    baton_error_text(&failure, BATON_FIELD_HINT, "call node:restart(worker) for each of them");
+  }
   for (uint32_t j = 0, count = task->count; j < count; j++) node_member_end(&task->members[j], &failure);
   baton_error_clear(&failure);
   return 1;
