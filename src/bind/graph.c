@@ -3,14 +3,9 @@
 #include "base/atomic.h"
 #include "bind/device_tensor.h"
 #include "bind/record.h"
+#include "bind/scope.h"
 #include "bind/submit.h"
 #include <string.h>
-
-static const char scope_class[] = "baton.scope";
-
-typedef struct graph_scope {
-  bind_graph *graph; /* user value 1 keeps it; NULL: closed */
-} graph_scope;
 
 static _Atomic uint64_t graph_count;
 
@@ -118,26 +113,12 @@ static int graph_fail(lua_State *L) { /* g.fail(message) */
 
 /* --- Scopes ----------------------------------------------------------------------------------------------------- */
 
-/* Ends the scope of a closed function or variable. A failed run has no scopes left to end. */
-static void end_scope(const bind_graph *graph) {
+/* A failed run has no scopes left to end. */
+static baton_status end_scope(void *owner, baton_error *err) {
+  const bind_graph *graph = owner;
+  (void)err;
   if (graph->o) baton_scope_end(graph->o);
-}
-
-static int scope_close(lua_State *L) { /* __close, __gc and :close() of g.scope() */
-  graph_scope *scope = luaL_checkudata(L, 1, scope_class);
-  const bind_graph *graph = scope->graph;
-  scope->graph = NULL;
-  if (graph) end_scope(graph);
-  return 0;
-}
-
-static int push_scope(lua_State *L) {
-  graph_scope *scope = lua_newuserdatauv(L, sizeof *scope, 1);
-  scope->graph = lua_touserdata(L, lua_upvalueindex(1));
-  lua_pushvalue(L, lua_upvalueindex(1));
-  lua_setiuservalue(L, -2, 1);
-  luaL_setmetatable(L, scope_class);
-  return 1;
+  return BATON_OK;
 }
 
 static baton_scope_mode read_mode(lua_State *L, int table) {
@@ -158,18 +139,13 @@ static int graph_scope_open(lua_State *L) {
     mode = read_mode(L, 1);
     lua_remove(L, 1);
   }
-  int has_function = !lua_isnoneornil(L, 1);
-  if (has_function && lua_type(L, 1) != LUA_TFUNCTION)
+  if (!lua_isnoneornil(L, 1) && lua_type(L, 1) != LUA_TFUNCTION)
     bind_fail(L, BATON_INVALID_ARGUMENT, "g.scope: a function expected, got %s", bind_describe(L, 1));
   baton_scope_begin(graph->o, mode);
   bind_raise_failure(L, graph);
-  if (!has_function) return push_scope(L);
-  lua_settop(L, 1);
-  int failed = lua_pcall(L, 0, LUA_MULTRET, 0);
-  end_scope(graph);
-  if (failed) return lua_error(L);
+  int results = bind_scope_call(L, end_scope);
   bind_raise_failure(L, graph);
-  return lua_gettop(L);
+  return results;
 }
 
 /* --- Building --------------------------------------------------------------------------------------------------- */
@@ -285,14 +261,6 @@ void bind_open_graph(lua_State *L) {
   luaL_newmetatable(L, bind_graph_class);
   lua_pushcfunction(L, graph_unknown);
   lua_setfield(L, -2, "__index");
-  luaL_newmetatable(L, scope_class);
-  lua_pushcfunction(L, scope_close);
-  lua_setfield(L, -2, "__close");
-  lua_pushcfunction(L, scope_close);
-  lua_setfield(L, -2, "__gc");
-  lua_newtable(L);
-  lua_pushcfunction(L, scope_close);
-  lua_setfield(L, -2, "close");
-  lua_setfield(L, -2, "__index");
-  lua_pop(L, 2);
+  lua_pop(L, 1);
+  bind_open_scopes(L);
 }

@@ -3,15 +3,11 @@
 #include "bind/device_tensor.h"
 #include "bind/graph.h"
 #include "bind/program.h"
+#include "bind/scope.h"
 #include "bind/tensor.h"
 #include <string.h>
 
 static const char orch_class[] = "baton.orch";
-static const char scope_class[] = "baton.orch_scope";
-
-typedef struct orch_scope {
-  bind_orch *orch; /* user value 1 keeps it; NULL: closed */
-} orch_scope;
 
 /* --- The orch of a call --------------------------------------------------------------------------------- */
 
@@ -85,51 +81,18 @@ static int orch_alloc(lua_State *L) { /* orch.alloc(dtype, shape) */
   return 1;
 }
 
-static void end_scope(lua_State *L, const bind_orch *orch) {
-  baton_error *err = bind_error(L);
-  if (orch->o && baton_node_scope_end(orch->o, err) != BATON_OK) bind_raise(L, err);
+static baton_status end_scope(void *owner, baton_error *err) {
+  const bind_orch *orch = owner;
+  return orch->o ? baton_node_scope_end(orch->o, err) : BATON_OK;
 }
 
-static int scope_close(lua_State *L) { /* __close and :close() of orch.scope() */
-  orch_scope *scope = luaL_checkudata(L, 1, scope_class);
-  const bind_orch *orch = scope->orch;
-  scope->orch = NULL;
-  if (orch) end_scope(L, orch);
-  return 0;
-}
-
-static int scope_collect(lua_State *L) { /* __gc: nobody is there to hear what fails */
-  orch_scope *scope = luaL_checkudata(L, 1, scope_class);
-  if (scope->orch && scope->orch->o && baton_node_scope_end(scope->orch->o, NULL) != BATON_OK) return 0;
-  scope->orch = NULL;
-  return 0;
-}
-
-static int push_scope(lua_State *L) {
-  orch_scope *scope = lua_newuserdatauv(L, sizeof *scope, 1);
-  scope->orch = lua_touserdata(L, lua_upvalueindex(1));
-  lua_pushvalue(L, lua_upvalueindex(1));
-  lua_setiuservalue(L, -2, 1);
-  luaL_setmetatable(L, scope_class);
-  return 1;
-}
-
-static int orch_scope_open(lua_State *L) { /* orch.scope(fn), or orch.scope() for a variable that is closed */
+static int orch_scope(lua_State *L) { /* orch.scope(fn), or orch.scope() for a variable that is closed */
   const bind_orch *orch = bind_check_orch(L);
-  int has_function = !lua_isnoneornil(L, 1);
-  if (has_function && lua_type(L, 1) != LUA_TFUNCTION)
+  if (!lua_isnoneornil(L, 1) && lua_type(L, 1) != LUA_TFUNCTION)
     bind_fail(L, BATON_INVALID_ARGUMENT, "orch.scope: a function expected, got %s", bind_describe(L, 1));
   baton_error *err = bind_error(L);
   if (baton_node_scope_begin(orch->o, err) != BATON_OK) bind_raise(L, err);
-  if (!has_function) return push_scope(L);
-  lua_settop(L, 1);
-  int failed = lua_pcall(L, 0, LUA_MULTRET, 0);
-  if (failed) {
-    (void)(orch->o && baton_node_scope_end(orch->o, NULL));
-    return lua_error(L);
-  }
-  end_scope(L, orch);
-  return lua_gettop(L);
+  return bind_scope_call(L, end_scope);
 }
 
 /* --- The table ------------------------------------------------------------------------------------------ */
@@ -152,7 +115,7 @@ static const luaL_Reg orch_functions[] = {{"submit_next_level", bind_orch_submit
                                           {"copy_to", bind_orch_copy_to},
                                           {"copy_from", bind_orch_copy_from},
                                           {"alloc", orch_alloc},
-                                          {"scope", orch_scope_open},
+                                          {"scope", orch_scope},
                                           {"wait", orch_wait},
                                           {"fail", orch_fail},
                                           {NULL, NULL}};
@@ -201,14 +164,5 @@ void bind_open_orch(lua_State *L) {
   lua_pushcfunction(L, orch_unknown);
   lua_setfield(L, -2, "__index");
   bind_open_sub_tasks(L);
-  luaL_newmetatable(L, scope_class);
-  lua_pushcfunction(L, scope_close);
-  lua_setfield(L, -2, "__close");
-  lua_pushcfunction(L, scope_collect);
-  lua_setfield(L, -2, "__gc");
-  lua_newtable(L);
-  lua_pushcfunction(L, scope_close);
-  lua_setfield(L, -2, "close");
-  lua_setfield(L, -2, "__index");
-  lua_pop(L, 2);
+  lua_pop(L, 1);
 }
