@@ -4,8 +4,9 @@
 ** function submits tasks to them; what must wait for what follows from the memory that the tasks touch, as if they were run
 ** one after the other.
 **
-** At level 4 the workers are nodes. A program that is submitted to one becomes a run there with the program as its only task. Child
-** memory belongs to the nodes: malloc, setup_arena and add are `unsupported` here. A failure that comes from a node has `path`,
+** At level 4 the workers are nodes. A program that is submitted to one becomes a run there with the program as its only task; functions
+** that orchestrate there are Lua's only. Child memory belongs to the nodes: malloc, setup_arena and add are `unsupported` here. A
+** node that has lost a worker is replaced when the task is over that saw it: its process ends, and another begins. A failure that comes from a node has `path`,
 ** such as "node 2 / worker 0", unless it names a file; its `worker` is the chip's, and unknown in a failure of the node itself. */
 #ifndef BATON_NODE_H
 #define BATON_NODE_H
@@ -74,11 +75,14 @@ uint32_t baton_node_subs(baton_node *node);
 
 /* What a worker is; `out_of_range` names the ids that there are. */
 typedef struct baton_node_worker {
-  const char *platform; /* static */
+  const char *platform; /* static; NULL: it is a node */
   uint32_t device;
   baton_worker_state state;
   int32_t pid;      /* of its child; 0: thread isolation */
   uint32_t started; /* how often: 1, and once more for each restart */
+  /* Of a worker that is a node: its chips with their devices, which live as long as the node that is asked; how many subs. */
+  const baton_node_chip *chips;
+  uint32_t nchips, subs;
 } baton_node_worker;
 BATON_MUST_CHECK baton_status baton_node_describe(baton_node *node, uint32_t worker, baton_node_worker *out,
                                                   baton_error *err);

@@ -119,15 +119,16 @@ function node:unregister(handle) end
 ---@return boolean changed
 function node:setup_arena(worker, sizes) end
 
----The device of a worker.
+---The device of a worker; `unsupported` for one that is a node.
 ---@param worker integer
 ---@return integer device
 ---@return string platform
 function node:device(worker) end
 
----What a worker is. `pid` is that of its child, `started` how often it was started.
+---What a worker is. `pid` is that of its child, `started` how often it was started. A worker that is a node has `devices` and
+---`subs` instead of `platform` and `device`.
 ---@param worker integer
----@return { platform: string, device: integer, state: "ready"|"busy"|"lost"|"closed", started: integer, pid: integer? }
+---@return { platform: string?, device: integer?, devices: { platform: string, device: integer }[]?, subs: integer?, state: "ready"|"busy"|"lost"|"closed", started: integer, pid: integer? }
 function node:describe(worker) end
 
 ---Makes a lost worker ready again: with process isolation a new child, with thread isolation as worker:restart. Buffers keep
@@ -182,10 +183,11 @@ local orch = {}
 ---
 ---At level 4 the workers are nodes. A program becomes a run of a child with that task only. A *node function*, a Lua function
 ---`fn(orch, args)` or "module:function", is called in the child as by `node:run`, with an `orch` of the child; it crosses as
----functions of `submit_sub` do, and so do its results, which its task has. Programs do not cross as upvalues: the function
----requires the module that makes them. Host tensors are mapped in the child and its own children, not copied. The task is over
+---functions of `submit_sub` do, and so do its results, which its task has. Programs cross as well, as upvalues and in the
+---arguments: compiled, and with a graph whose upvalues are those of its first use. Host tensors are mapped in the child and its own children, not copied. The task is over
 ---when all tasks of that run are. `orch.malloc`, `copy_to`, `copy_from` and `free` belong into the function: here they raise
 ---`unsupported`. What fails in a child has `path`, such as "node 2 / worker 0", unless it names a file.
+---A child that has lost a worker is replaced by another process.
 ---@param callable baton.program|baton.handle|function|string functions at level 4
 ---@param arguments baton.node_value[]|table<string, baton.node_value>
 ---@param options? baton.node_task_options

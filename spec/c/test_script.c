@@ -37,7 +37,7 @@ static int count_userdata_tensor(lua_State *L, int index) {
   return 0;
 }
 
-static const bind_pack_options options = {"submit", count_userdata_tensor};
+static const bind_pack_options options = {.who = "submit", .is_tensor = count_userdata_tensor};
 
 /* Calls what is packed, over the tensors of the list at `list`; pushes the results. */
 static int call_packed(lua_State *L, const char *data, size_t size, int list) {

@@ -1,6 +1,8 @@
 -- Level 4: a node whose workers are nodes, each in a process of its own.
 local baton = require "baton"
 local glue = require "baton.busted"
+local host = require "baton.host"
+local nodes = require "spec.support.node_programs"
 local programs = require "spec.support.node"
 local tensor = require "baton.tensor"
 local raises = glue.raises
@@ -42,7 +44,12 @@ describe("a node of nodes", function()
     local first, second = node:describe(0), node:describe(1)
     assert.same({ "ready", 1 }, { first.state, first.started })
     assert.is_true(first.pid ~= second.pid)
-    assert.is_string(node:dump())
+    assert.same({ { platform = "a2a3sim", device = 0 }, { platform = "a2a3sim", device = 1 } }, first.devices)
+    assert.same({ { { platform = "a2a3sim", device = 2 } }, 1, 0 }, { second.devices, first.subs, second.subs })
+    assert.same({}, { first.platform, first.device })
+    assert.equal("device: worker 1 is a node, which has devices of its own",
+      raises("unsupported", node.device, node, 1))
+    assert.matches("worker 0: ready, node of 2 workers and 1 sub workers, pid " .. first.pid, node:dump(), 1, true)
     assert.is_true(node:stats().children_started >= 4)
   end)
 
@@ -127,6 +134,89 @@ describe("a node of nodes", function()
     assert.same({ "user_fail", "no more", "node 0" }, { err.code, err.message, err.path })
   end)
 
+  it("sends programs along with functions, as what they capture and as arguments", function()
+    local x, y, seen = arguments(), arguments(), nil
+    local factor = 7
+    local graph = baton.program { name = "traced", signature = { { "x", "inout", "f32" } },
+      kernels = { scale = { core = "aiv", signature = { { "x", "inout" }, { "by", "f32" } }, code = [[
+        #include <baton/kernel.h>
+        BATON_KERNEL(scale) {
+          float *x = baton_io(args, 0, float);
+          for (int64_t i = 0; i < baton_numel(args, 0); i++) x[i] *= baton_scalar_f32(args, 1);
+        }]] } },
+      graph = function(g, values) g.aiv("scale", values, factor) end }
+    local bump = programs.bump()
+    local box = { sum, sum }
+    local function fn(inner, args)
+      inner.submit_next_level(box[1], { a = args.a, b = args.b, c = args.c })
+      inner.submit_next_level(graph, { args.c })
+      inner.submit_next_level(args.bump, { args.c, 2 })
+      return box[1] == box[2] and box[1] == sum and args.bump == args.again, sum.name, sum.signature, graph.runtimes, args.times
+    end
+    node:run(function(orch)
+      local function list(of, times) return { a = of.a, b = of.b, c = of.c, bump = bump, again = bump, times = times } end
+      local first = orch.submit_next_level(fn, list(x, 1), { worker = 0 })
+      orch.submit_next_level_group(fn, { list(y, 2) }, { workers = { 1 } })
+      seen = { first:result() }
+    end)
+    assert.same({ true, sum.name, sum.signature, graph.runtimes, 1 }, seen)
+    assert.same({ 37, 37 }, { x.c:get(1), y.c:get(8) })
+    factor = 0 -- a graph goes as it was at its first use
+    node:run(function(orch)
+      orch.submit_next_level(function(inner, args) inner.submit_next_level(graph, args) end, { x.c }, { worker = 0 })
+    end)
+    assert.equal(259, x.c:get(1))
+  end)
+
+  it("keeps programs that a function has closed, or forgotten, usable for others", function()
+    local x, mine = arguments(), programs.sum()
+    for _ = 1, 2 do
+      node:run(function(orch)
+        orch.submit_next_level(function(inner, args)
+          inner.submit_next_level(mine, { args.a, args.b, args.c })
+          inner.wait()
+          mine:close()
+          collectgarbage()
+        end, x, { worker = 0 })
+      end)
+    end
+    assert.equal(5, x.c:get(1))
+    mine:close()
+    node:run(function(orch)
+      assert.equal("program sum is closed",
+        raises("closed", orch.submit_next_level, function(inner) return inner, mine end, {}))
+    end)
+  end)
+
+  it("names programs and handles where they cannot go", function()
+    local handle = node:register(sum)
+    node:run(function(orch)
+      assert.matches("upvalue 'sum' is a baton.program, which cannot go to another state",
+        raises("invalid_argument", orch.submit_sub, function() return sum end, {}), 1, true)
+      assert.matches("upvalue 'handle' is a baton.handle, which cannot go to another state",
+        raises("invalid_argument", orch.submit_next_level, function() return handle end, {}), 1, true)
+    end)
+    local err = failure(node.run, node, function(orch)
+      orch.submit_next_level(function() return sum end, {}, { worker = 0 })
+    end)
+    assert.same({ "invalid_argument", "node 0" }, { err.code, err.path })
+    assert.matches("result 1 is a baton.program", err.message)
+  end)
+
+  it("does rounds", function()
+    local x, tasks = arguments(), 0
+    x.c:fill(0)
+    local rounds <close> = node:rounds(function(orch, args, round)
+      orch.submit_next_level(sum, { args.a, args.b, args.c }, { worker = round % 2 })
+      orch.submit_next_level(function(inner, list) inner.submit_next_level(sum, { list.c, list.b, list.a }) end,
+        { a = args.a, b = args.b, c = baton.input(args.c) }, { worker = 1 - round % 2 })
+    end, x)
+    for _, timing in rounds:each(3) do tasks = tasks + timing.tasks end
+    assert.same({ 6, 2 + 3 * 6 }, { tasks, x.a:get(8) })
+    assert.equal("rounds: resident tensors: the workers of this node are nodes, not chips",
+      raises("unsupported", node.rounds, node, add, x, { resident = { "a" } }))
+  end)
+
   it("refuses device memory, which belongs into the node function", function()
     local message = "orch.malloc: the workers of this node are nodes, not chips"
     node:run(function(orch)
@@ -151,6 +241,21 @@ describe("a node of nodes", function()
     local x = arguments()
     node:run(function(orch) orch.submit_next_level(sum, x, { worker = 0 }) end)
     assert.equal(5, x.c:get(1))
+  end)
+
+  it("replaces a child that has lost a chip", function()
+    local before = node:describe(0).started
+    local err = failure(node.run, node, function(orch)
+      orch.submit_next_level(nodes.crash, { tensor.zeros("i64", { 1 }) }, { worker = 0 })
+    end)
+    assert.same({ "kernel_crash", 11, "node 0 / worker 0" }, { err.code, err.signal, err.path })
+    for place = 0, 1 do
+      local x = arguments()
+      x.place = place
+      node:run(function(orch) orch.submit_next_level(add, x, { worker = 0 }) end)
+      assert.equal(5, x.c:get(1))
+    end
+    assert.same({ "ready", before + 1 }, { node:describe(0).state, node:describe(0).started })
   end)
 
   it("replaces a child that dies, whose own children end", function()
@@ -178,6 +283,46 @@ describe("a node of nodes", function()
     local alive
     repeat alive = os.execute("kill -0 " .. grandchild .. " 2>/dev/null") until not alive or os.time() > deadline
     assert.is_nil(alive)
+  end)
+end)
+
+describe("a death in a node of nodes", function()
+  local function open(point)
+    host.setenv("BATON_WORKER_DIE_AT", point)
+    return baton.worker { level = 4, children = { { level = 3, devices = 1, isolation = "process" } } }
+  end
+  after_each(function() host.setenv "BATON_WORKER_DIE_AT" end)
+
+  -- Runs until one fails; returns its error, and the worker afterwards.
+  local function run_until_failure(point)
+    local node <close> = open(point)
+    local sum, err = programs.sum(), nil
+    for _ = 1, 8 do
+      local x = arguments()
+      local ok, failed = pcall(node.run, node, function(orch) orch.submit_next_level(sum, x) end)
+      err = err or (not ok and failed) or nil
+      if ok then assert.equal(5, x.c:get(1)) end
+    end
+    return err, node:describe(0)
+  end
+
+  it("costs a run, and the child, when it is the child's", function()
+    local err, child = run_until_failure "begin:3:1:0:4"
+    assert.same({ "worker_lost", 9, "node 0", 2 }, { err.code, err.signal, err.path, child.started })
+  end)
+
+  it("costs a run when it is that of a child's child", function()
+    local err, child = run_until_failure "begin:3:1:0"
+    assert.same({ "worker_lost", 9, "node 0 / worker 0", 1 }, { err.code, err.signal, err.path, child.started })
+  end)
+
+  it("is told when it comes before they are ready", function()
+    local err = failure(open, "ready:1:1:0")
+    assert.equal("worker_lost", err.code)
+    assert.matches("^node 0: worker 0: its child %(pid %d+%) was killed by signal 9 %(Killed%) before it was ready$", err.message)
+    err = failure(open, "ready:1:1:0:4")
+    assert.equal("worker_lost", err.code)
+    assert.matches("^node 0: its child %(pid %d+%) was killed by signal 9 %(Killed%) before it was ready$", err.message)
   end)
 end)
 

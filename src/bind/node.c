@@ -97,25 +97,55 @@ static void describe(lua_State *L, baton_node *node, uint32_t worker, baton_node
   if (baton_node_describe(node, worker, out, err) != BATON_OK) bind_raise(L, err);
 }
 
+static void refuse_device(lua_State *L) {
+  baton_error *err = bind_error(L);
+  baton_error_set(err, BATON_UNSUPPORTED, "device: worker %d is a node, which has devices of its own",
+                  (int)lua_tointeger(L, 2));
+  baton_error_text(err, BATON_FIELD_HINT, "node:describe(worker).devices lists them");
+  bind_raise(L, err);
+}
+
 static int node_device(lua_State *L) { /* node:device(worker) -> device, platform */
   baton_node *node = bind_check_node(L, 1);
   baton_node_worker worker;
   describe(L, node, bind_check_worker_id(L, 2), &worker);
+  if (!worker.platform) refuse_device(L);
   lua_pushinteger(L, worker.device);
   lua_pushstring(L, worker.platform);
   return 2;
 }
 
-static int
-node_describe(lua_State *L) { /* node:describe(worker) -> {platform=, device=, state=, pid=, started=} */
+/* Sets fields of the table on top of the stack. */
+static void set_chip(lua_State *L, const char *platform, uint32_t device) {
+  lua_pushstring(L, platform);
+  lua_setfield(L, -2, "platform");
+  lua_pushinteger(L, device);
+  lua_setfield(L, -2, "device");
+}
+
+/* The same, of a worker that is a node. */
+static void set_node(lua_State *L, const baton_node_worker *worker) {
+  lua_createtable(L, (int)worker->nchips, 0);
+  for (uint32_t i = 0; i < worker->nchips; i++) {
+    lua_createtable(L, 0, 2);
+    set_chip(L, worker->chips[i].platform, worker->chips[i].device);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+  lua_setfield(L, -2, "devices");
+  lua_pushinteger(L, worker->subs);
+  lua_setfield(L, -2, "subs");
+}
+
+/* node:describe(worker) -> {platform=, device=, state=, pid=, started=}; of a node {devices=, subs=, state=, …} */
+static int node_describe(lua_State *L) {
   baton_node *node = bind_check_node(L, 1);
   baton_node_worker worker;
   describe(L, node, bind_check_worker_id(L, 2), &worker);
   lua_createtable(L, 0, 5);
-  lua_pushstring(L, worker.platform);
-  lua_setfield(L, -2, "platform");
-  lua_pushinteger(L, worker.device);
-  lua_setfield(L, -2, "device");
+  if (worker.platform)
+    set_chip(L, worker.platform, worker.device);
+  else
+    set_node(L, &worker);
   lua_pushstring(L, bind_state_word(worker.state));
   lua_setfield(L, -2, "state");
   lua_pushinteger(L, worker.started);

@@ -100,8 +100,9 @@ static void make_outputs(lua_State *L, const bind_orch *orch, int index, int mad
 static int is_intermediate(lua_State *L, int index) { return bind_test_device_tensor(L, index) != NULL; }
 
 /* Packs the function at index 1 with the list at `index`. The stack keeps what *out points to. */
-static void pack_call(lua_State *L, const bind_orch *orch, int index, int made, node_script *out) {
-  const bind_pack_options options = {bind_orch_who(L), is_intermediate};
+static void pack_call(lua_State *L, const bind_orch *orch, node_kind kind, int index, int made,
+                      node_script *out) {
+  const bind_pack_options options = {bind_orch_who(L), is_intermediate, .programs = kind == NODE_CHIPS};
   bind_packed packed;
   bind_orch_item item;
   luaL_checkstack(L, 16, "too many members");
@@ -157,7 +158,7 @@ static int submit_function(lua_State *L, bind_orch *orch, node_kind kind, int wh
   bind_check_submit_top(L);
   lua_settop(L, 3);
   lua_newtable(L);
-  pack_call(L, orch, 2, 4, &script);
+  pack_call(L, orch, kind, 2, 4, &script);
   return submit(L, orch, kind, which, &script, 1, 4);
 }
 
@@ -173,7 +174,7 @@ static int submit_function_group(lua_State *L, bind_orch *orch, node_kind kind, 
   for (int i = 0; i < count; i++) {
     luaL_checkstack(L, 8, "too many members");
     lua_rawgeti(L, 2, i + 1);
-    pack_call(L, orch, lua_gettop(L), 4, &scripts[i]);
+    pack_call(L, orch, kind, lua_gettop(L), 4, &scripts[i]);
   }
   return submit(L, orch, kind, which, scripts, (uint32_t)count, 4);
 }

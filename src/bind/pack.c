@@ -1,8 +1,11 @@
 #include "bind/pack.h"
 #include "base/memory.h"
 #include "bind/arguments.h"
+#include "bind/node.h"
 #include "bind/pack_format.h"
 #include "bind/pack_names.h"
+#include "bind/program.h"
+#include "chip/program/pack.h"
 #include <limits.h>
 #include <string.h>
 
@@ -20,6 +23,7 @@ static const char owner_class[] = "baton.pack";
 /* Owns the bytes of a pack; they go with the userdata. */
 typedef struct pack_owner {
   node_bytes bytes, tags;
+  chip_text program; /* while one is packed */
 } pack_owner;
 
 /* What a packing may meet. */
@@ -29,8 +33,9 @@ typedef struct packer {
   lua_State *L;
   const bind_pack_options *options;
   node_bytes *bytes, *tags; /* tags: one byte for each tensor */
+  chip_text *program;       /* scratch; NULL: programs do not cross */
   unsigned may;             /* MAY_* of the part that is being packed */
-  int seen; /* stack index: table or function -> its number, tensor -> its position, address of a variable -> its number */
+  int seen; /* stack index: table, function or program -> its number, tensor -> its position, address of a variable -> its number */
   int tensors; /* stack index: the list of tensors */
   int modules; /* stack index: value -> name; nil until it is needed */
   uint32_t objects, variables, ntensors;
@@ -120,7 +125,7 @@ static void enter_level(packer *p, const pack_place *place) {
 
 /* --- Values seen before --------------------------------------------------------------------------------- */
 
-/* Writes the number of a table or function that is in the pack already; false if it is not. */
+/* Writes the number of a table, function or program that is in the pack already; false if it is not. */
 static int pack_again(packer *p, int index) {
   lua_State *L = p->L;
   lua_pushvalue(L, index);
@@ -362,6 +367,35 @@ static void pack_tagged(packer *p, const bind_argument *argument, int index, con
   lua_pop(p->L, 1);
 }
 
+/* --- Programs ------------------------------------------------------------------------------------------- */
+
+static void pack_program(packer *p, int index, const pack_place *place) {
+  lua_State *L = p->L;
+  unsigned may = p->may;
+  if (pack_again(p, index)) return;
+  baton_program *program = bind_check_node_program(L, index);
+  const char *title = bind_push_place_title(L, p->options->who, place);
+  baton_error *err = bind_error(L);
+  if (chip_program_pack(program, p->program, err) != BATON_OK) {
+    baton_error_context(err, "%s", title);
+    bind_raise(L, err);
+  }
+  lua_pop(L, 1);
+  enter_level(p, place);
+  remember(p, index);
+  put_word(p, PACK_PROGRAM);
+  put_text(p, p->program->data, p->program->length);
+  chip_text_free(p->program);
+  bind_push_signature(L, index);
+  p->may = 0;
+  pack_value(p, lua_gettop(L), place);
+  p->may = may;
+  lua_pop(L, 1);
+  p->depth--;
+}
+
+/* --- Userdata ------------------------------------------------------------------------------------------- */
+
 static void pack_userdata(packer *p, int index, const pack_place *place) {
   const bind_argument *argument = bind_test_argument(p->L, index);
   if (argument) {
@@ -376,7 +410,9 @@ static void pack_userdata(packer *p, int index, const pack_place *place) {
     pack_tensor(p, index, BATON_UNTAGGED);
     return;
   }
-  if (!pack_module(p, index) && !pack_field(p, index)) refuse_kind(p, index, place);
+  if (pack_module(p, index) || pack_field(p, index)) return;
+  if (!p->program || !luaL_testudata(p->L, index, bind_program_class)) refuse_kind(p, index, place);
+  pack_program(p, index, place);
 }
 
 /* --- Values --------------------------------------------------------------------------------------------- */
@@ -426,6 +462,7 @@ static int free_owner(lua_State *L) {
   pack_owner *owner = luaL_checkudata(L, 1, owner_class);
   base_free(owner->bytes.data);
   base_free(owner->tags.data);
+  chip_text_free(&owner->program);
   *owner = (pack_owner){0};
   return 0;
 }
@@ -529,6 +566,7 @@ void bind_pack_call(lua_State *L, int function, int arguments, const bind_pack_o
   int tensors = lua_gettop(L);
   begin(&p, L, options, &owner->bytes, PACK_CALL);
   p.tags = &owner->tags;
+  p.program = options->programs ? &owner->program : NULL;
   p.tensors = tensors;
   put_paths(&p);
   put_arguments(&p, list);

@@ -6,8 +6,10 @@
 ** - tensors, by their position in a list that the packing makes; the caller takes care of their memory;
 ** - Lua functions: their code with its line numbers, and their upvalues. Those that share a variable share it there too.
 **   `_ENV` becomes the globals of the other state;
+** - programs, where the options allow them: compiled, with their signature and their graph function, whose upvalues are
+**   those of its first use;
 ** - what package.loaded holds, and functions of C and files that are fields of a module: by name, `require`d there.
-** An argument list has no functions and modules in it, a result no tensors either.
+** An argument list has no functions and modules in it, a result no tensors and programs either.
 **
 ** Bytes of results are not believed: what makes no sense is refused. A pack of a function has code in it, which is believed:
 ** it comes from the process that started this one. */
@@ -36,6 +38,7 @@ typedef struct bind_pack_options {
   const char *who; /* begins messages: "orch.submit_sub" */
   /* Whether the userdata at `index` is a tensor that the caller can send; host tensors always are. NULL: no others are. */
   int (*is_tensor)(lua_State *L, int index);
+  int programs; /* they cross */
 } bind_pack_options;
 
 /* Packs the call of the function at stack index `function`, a Lua function or a text "module:function", with the argument list

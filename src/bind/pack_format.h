@@ -7,7 +7,7 @@
 **   paths     = text(package.path) text(package.cpath)
 **   text      = length:u32 bytes
 **
-** A value is a word of pack_word and what the word says. Tables and functions are numbered from 0 as they begin; so are
+** A value is a word of pack_word and what the word says. Tables, functions and programs are numbered from 0 as they begin; so are
 ** variables (the upvalues of functions), with numbers of their own. */
 #ifndef BIND_PACK_FORMAT_H
 #define BIND_PACK_FORMAT_H
@@ -25,7 +25,7 @@ typedef enum pack_word {
   PACK_STRING,   /* text */
   PACK_TABLE,    /* count:u32, so many values for 1, 2, …; then key and value of the others; PACK_END */
   PACK_SHAPE,    /* count:u8, so many i64: the read-only list that is the shape of a tensor */
-  PACK_AGAIN,    /* number:u32 of a table or function */
+  PACK_AGAIN,    /* number:u32 of a table, function or program */
   PACK_TENSOR,   /* position:u32 */
   PACK_CODE,     /* text (of string.dump), count:u8, so many variables */
   PACK_VARIABLE, /* value */
@@ -33,6 +33,7 @@ typedef enum pack_word {
   PACK_GLOBALS,
   PACK_NAMED, /* text: a module, and the fields that lead from it to the value, each behind a zero byte */
   PACK_FUNCTION_NAMED, /* text: a module, a zero byte, the name of a function in it */
+  PACK_PROGRAM,        /* text (of chip/program/pack.h), then the value of its signature */
   PACK_END
 } pack_word;
 

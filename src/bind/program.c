@@ -3,7 +3,8 @@
 #include "bind/program.h"
 #include "bind/node.h"
 #include "bind/pack.h"
-#include "chip/program/program.h"
+#include "bind/worker.h"
+#include "chip/program/pack.h"
 #include "device/device.h"
 #include <string.h>
 
@@ -92,6 +93,61 @@ static int program_close(lua_State *L) { /* :close(), __close and __gc */
   return 0;
 }
 
+/* ---- programs of another state ---- */
+
+void bind_push_signature(lua_State *L, int index) { lua_getiuservalue(L, index, SIGNATURE); }
+void bind_set_signature(lua_State *L, int index) { lua_setiuservalue(L, index, SIGNATURE); }
+
+static program_userdata *push_new(lua_State *L) {
+  program_userdata *userdata = lua_newuserdatauv(L, sizeof *userdata, USER_VALUES);
+  *userdata = (program_userdata){0};
+  luaL_setmetatable(L, bind_program_class);
+  return userdata;
+}
+
+/* Pushes the table of programs by their bytes, which keeps none alive. */
+static void push_known(lua_State *L) {
+  static const char known;
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &known) == LUA_TTABLE) return;
+  lua_pop(L, 1);
+  bind_push_weak_table(L);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &known);
+}
+
+static void push_unpacked(lua_State *L, const void *bytes, size_t size) {
+  uint64_t length;
+  program_userdata *userdata = push_new(L);
+  baton_error *err = bind_error(L);
+  if (chip_program_unpack(bytes, size, build_graph, &userdata->program, err) != BATON_OK) bind_raise(L, err);
+  lua_pushstring(L, baton_program_name(userdata->program));
+  lua_setiuservalue(L, -2, NAME);
+  userdata->ready = 1;
+  const void *script = chip_program_script(userdata->program, &length);
+  if (!script) return;
+  bind_unpack_function(L, script, length);
+  lua_setiuservalue(L, -2, GRAPH);
+}
+
+void bind_push_packed_program(lua_State *L, const void *bytes, size_t size) {
+  luaL_checkstack(L, 8, NULL);
+  push_known(L);
+  int known = lua_gettop(L);
+  lua_pushlstring(L, bytes, size);
+  lua_pushvalue(L, -1);
+  if (lua_rawget(L, known) != LUA_TUSERDATA || !((program_userdata *)lua_touserdata(L, -1))->program) {
+    lua_pop(L, 1);
+    push_unpacked(L, bytes, size);
+    lua_pushvalue(L, -2);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, known);
+  }
+  lua_replace(L, known);
+  lua_settop(L, known);
+}
+
+/* ---- methods ---- */
+
 /* The platform must exist; all that there are run the same code. */
 static void check_platform(lua_State *L, int arg, const baton_program *program) {
   const char *name = bind_check_string(L, arg, "platform");
@@ -153,9 +209,7 @@ static int program_new(lua_State *L) { /* baton.program(options) -> program */
   lua_newtable(L); /* 2: what the options point to */
   int graph = bind_read_program(L, 2, &options);
   baton_error *err = bind_error(L);
-  program_userdata *userdata = lua_newuserdatauv(L, sizeof *userdata, USER_VALUES);
-  *userdata = (program_userdata){0};
-  luaL_setmetatable(L, bind_program_class);
+  program_userdata *userdata = push_new(L);
   lua_pushstring(L, options.name);
   lua_setiuservalue(L, -2, NAME);
   lua_getfield(L, 1, "signature");

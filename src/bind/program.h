@@ -18,6 +18,15 @@ baton_program *bind_test_program(lua_State *L, int arg);
 ** `orchestration`. `arg` has passed bind_check_program. */
 int bind_push_graph(lua_State *L, int arg);
 
+/* Pushes the signature of the program at `index`, closed or not, as Lua wrote it; or pops a value, which becomes it. */
+void bind_push_signature(lua_State *L, int index);
+void bind_set_signature(lua_State *L, int index);
+
+/* Pushes a program that chip_program_pack has made bytes of, without a signature as Lua wrote it. Equal bytes are one program in
+** a Lua state, while it is in use and open. A graph function in it is one of bind_pack_function. Raises what
+** chip_program_unpack fails with. */
+void bind_push_packed_program(lua_State *L, const void *bytes, size_t size);
+
 /* How the graph of a Lua program gets from C back into Lua: its `orchestrate` function finds the call that
 ** the thread has entered, and hands over to `build`. The binding of workers puts this first in a struct
 ** with its Lua state, enters it around baton_worker_run and baton_worker_submit (which call `orchestrate`

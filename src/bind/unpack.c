@@ -1,17 +1,18 @@
 /* The reading half of bind/pack.h. */
 #include "bind/pack.h"
 #include "bind/pack_format.h"
+#include "bind/program.h"
 #include <limits.h>
 #include <string.h>
 
 typedef struct unpacker {
   lua_State *L;
   const char *begin, *at, *end;
-  int objects;   /* stack index: number of a table or function + 1 -> it */
+  int objects;   /* stack index: number of a table, function or program + 1 -> it */
   int variables; /* stack index: number of a variable + 1 -> the function that brought it … */
   int places;    /* … and which of its upvalues that is */
   int tensors;   /* stack index: the list of tensors; 0: none */
-  int plain;     /* results: no tensors, no functions, no names */
+  int plain;     /* results: no tensors, no functions, no programs, no names */
   uint32_t nobjects, nvariables;
   int depth;
 } unpacker;
@@ -70,7 +71,7 @@ static void enter_level(unpacker *u) {
 
 /* --- Tables --------------------------------------------------------------------------------------------- */
 
-/* Gives the next number to the table or function on top of the stack. */
+/* Gives the next number to the table, function or program on top of the stack. */
 static void number_object(unpacker *u) {
   lua_pushvalue(u->L, -1);
   lua_rawseti(u->L, u->objects, (lua_Integer)++u->nobjects);
@@ -78,7 +79,7 @@ static void number_object(unpacker *u) {
 
 static void unpack_again(unpacker *u) {
   uint32_t number = take_u32(u);
-  if (number >= u->nobjects) refuse(u, "an unknown table or function");
+  if (number >= u->nobjects) refuse(u, "an unknown table, function or program");
   lua_rawgeti(u->L, u->objects, (lua_Integer)number + 1);
 }
 
@@ -202,6 +203,17 @@ static void unpack_tensor(unpacker *u) {
   lua_rawgeti(u->L, u->tensors, (lua_Integer)position + 1);
 }
 
+static void unpack_program(unpacker *u) {
+  size_t size;
+  enter_level(u);
+  const char *bytes = take_text(u, &size);
+  bind_push_packed_program(u->L, bytes, size);
+  number_object(u);
+  unpack_value(u);
+  bind_set_signature(u->L, -2);
+  u->depth--;
+}
+
 /* --- Values --------------------------------------------------------------------------------------------- */
 
 static void unpack_state_value(unpacker *u, uint8_t word) {
@@ -212,6 +224,7 @@ static void unpack_state_value(unpacker *u, uint8_t word) {
   case PACK_GLOBALS: lua_rawgeti(u->L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS); break;
   case PACK_NAMED: (void)unpack_named(u); break;
   case PACK_FUNCTION_NAMED: unpack_named_function(u); break;
+  case PACK_PROGRAM: unpack_program(u); break;
   default: refuse(u, "an unknown kind of value");
   }
 }

@@ -40,9 +40,10 @@ static void die_at_point(const char *name) {
 
 static void read_points(const node_greeting *greeting) {
   const char *text = getenv("BATON_WORKER_DIE_AT");
-  unsigned nth = 1, started = 1, worker = greeting->worker;
-  if (!text || sscanf(text, "%31[^:]:%u:%u:%u", die_at, &nth, &started, &worker) < 1) return;
+  unsigned nth = 1, started = 1, worker = greeting->worker, level = 3;
+  if (!text || sscanf(text, "%31[^:]:%u:%u:%u:%u", die_at, &nth, &started, &worker, &level) < 1) return;
   if (started != greeting->started || worker != greeting->worker) return;
+  if (level != (greeting->has_node ? 4 : 3)) return;
   atomic_store_explicit(&die_after, (int)nth, memory_order_relaxed);
   node_point_hook = die_at_point;
 }

@@ -29,6 +29,8 @@ static const char *state_word(const node_worker *worker) {
 static void add_worker(chip_text *text, const node_worker *worker) {
   chip_text_add(text, "  %s %u: %s", kinds[worker->kind], worker->id, state_word(worker));
   if (worker->platform) chip_text_add(text, ", %s device %u", worker->platform, worker->chip.device);
+  if (worker->is_node)
+    chip_text_add(text, ", node of %u workers and %u sub workers", worker->nchips, worker->subs);
   if (worker->endpoint && worker->pid) chip_text_add(text, ", pid %d", worker->pid);
   chip_text_add(text, ", %llu tasks done\n", (unsigned long long)worker->tasks);
   for (int lane = 0; lane < NODE_CONTROL; lane++) {

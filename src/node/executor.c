@@ -45,6 +45,11 @@ baton_status node_reply_room(node_executor_lane *lane, uint64_t ndata, char **da
 
 static uint64_t text_room(const char *text) { return text ? strnlen(text, TEXT_MOST) + 1 : 0; }
 
+static int is_lost(const node_executor *executor) {
+  if (executor->node) return node_has_lost(executor->node);
+  return executor->chip && baton_worker_state_of(executor->chip) == BATON_WORKER_IS_LOST;
+}
+
 /* The error goes as data of the reply; without memory as much of it as there is room for. */
 static void reply_failure(node_executor *executor, node_executor_lane *lane, baton_status status) {
   baton_error *err = &lane->err;
@@ -60,7 +65,7 @@ static void reply_failure(node_executor *executor, node_executor_lane *lane, bat
   node_reply *reply = lane->reply;
   set_size(reply, node_error_pack(err, node_reply_data(reply), room));
   reply->status = status;
-  reply->lost = executor->chip && baton_worker_state_of(executor->chip) == BATON_WORKER_IS_LOST;
+  reply->lost = (uint32_t)is_lost(executor);
   baton_error_clear(err);
 }
 

@@ -55,7 +55,7 @@ void node_hold(baton_node *node) { atomic_fetch_add_explicit(&node->holders, 1, 
 
 static void free_workers(const baton_node *node) {
   for (int kind = 0; kind < NODE_KINDS; kind++)
-    for (uint32_t i = 0; i < node->counts[kind]; i++) base_free(node->workers[kind][i]);
+    for (uint32_t i = 0; i < node->counts[kind]; i++) node_worker_free(node->workers[kind][i]);
 }
 
 void node_release(baton_node *node) {
@@ -444,8 +444,12 @@ baton_status baton_node_describe(baton_node *node, uint32_t id, baton_node_worke
     status = node_find_worker(node, NODE_CHIPS, id, &worker, err);
   } else {
     const node_worker *worker = node->workers[NODE_CHIPS][id];
-    *out = (baton_node_worker){
-        .platform = worker->platform, .device = worker->chip.device, .state = state_of(worker)};
+    *out = (baton_node_worker){.platform = worker->platform,
+                               .device = worker->chip.device,
+                               .state = state_of(worker),
+                               .chips = worker->chips,
+                               .nchips = worker->nchips,
+                               .subs = worker->subs};
     if (worker->endpoint) {
       out->pid = worker->pid;
       out->started = worker->started;
@@ -453,6 +457,16 @@ baton_status baton_node_describe(baton_node *node, uint32_t id, baton_node_worke
   }
   node_unlock(node);
   return status;
+}
+
+int node_has_lost(baton_node *node) {
+  int lost = 0;
+  node_lock(node);
+  for (int kind = 0; kind < NODE_KINDS; kind++)
+    for (uint32_t i = 0; i < node->counts[kind]; i++)
+      lost |= state_of(node->workers[kind][i]) == BATON_WORKER_IS_LOST;
+  node_unlock(node);
+  return lost;
 }
 
 static baton_status add_chip(baton_node *node, const baton_node_chip *chip, uint32_t *id, baton_error *err) {

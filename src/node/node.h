@@ -91,6 +91,8 @@ struct node_worker {
   baton_node_chip chip;
   const char *platform; /* static; NULL: no chip */
   int is_node;
+  baton_node_chip *chips; /* of a node: its own copy, with devices */
+  uint32_t nchips, subs;  /* of a node */
   baton_worker_state state;
   int restarting;      /* a thread is making a new child */
   pthread_t restarter; /* to be joined */
@@ -237,6 +239,8 @@ void node_give_way(baton_node *node);
 
 /* Sums of all workers and of the node; waits for a control call to each, so many seconds at most. Without the lock. */
 baton_status node_sum_stats(baton_node *node, double seconds, baton_stats *out, baton_error *err);
+/* True if a worker, a sub worker too, is lost and nobody is replacing it. Without the lock. */
+int node_has_lost(baton_node *node);
 /* Adds what an ended run did to the totals; with the lock held. */
 void node_count_run(baton_node *node, const task_counts *counts);
 /* The static name of a platform, NULL for the default one; NULL: there is none of that name. */
@@ -311,10 +315,12 @@ const char *node_member_name(const node_member *member);
 
 /* --- worker.c: with the lock held unless it says otherwise ----------------------------------------------- */
 
-/* Begins to open a worker with this chip, or this node, or neither. */
+/* Begins to open a worker with this chip, or this node, whose chips have devices, or neither. */
 BATON_MUST_CHECK baton_status node_worker_open(baton_node *node, node_kind kind, const baton_node_chip *chip,
                                                const baton_node_options *child, int64_t deadline,
                                                node_worker **out, baton_error *err); /* without */
+/* Of a worker that is no more, or never was. NULL is ignored. */
+void node_worker_free(node_worker *worker); /* without */
 /* Says in the error whose it is: the number of a chip, unless it has one; of a node the way through it. NULL is ignored. Any
 ** thread. */
 void node_worker_blame(const node_worker *worker, baton_error *err);

@@ -57,6 +57,7 @@ static baton_status prepare(baton_node_rounds *rounds, const baton_node_rounds_o
   if (rounds->config.resident)
     return baton_error_set(err, BATON_INVALID_ARGUMENT,
                            "rounds: resident tensors of a node are handed over as tensors, not as names");
+  if (options->nresidents) BATON_TRY(node_children_refuse(rounds->node, "rounds: resident tensors", err));
   BATON_TRY(chip_config_check(&rounds->config, err));
   if (rounds->config.runtime) {
     rounds->config.runtime = rounds->runtime = base_strdup(rounds->config.runtime);

@@ -33,6 +33,16 @@ static baton_status start(node_worker *worker, const baton_node_options *child, 
   return node->calls->start(&options, &worker->endpoint, err);
 }
 
+static baton_status note_node(node_worker *worker, const baton_node_options *child, baton_error *err) {
+  worker->is_node = 1;
+  worker->subs = child->subs;
+  worker->chips = base_calloc(child->nchips + 1, sizeof *worker->chips);
+  if (!worker->chips) return base_out_of_memory(err, "a worker");
+  for (; worker->nchips < child->nchips; worker->nchips++)
+    worker->chips[worker->nchips] = child->chips[worker->nchips];
+  return BATON_OK;
+}
+
 baton_status node_worker_open(baton_node *node, node_kind kind, const baton_node_chip *chip,
                               const baton_node_options *child, int64_t deadline, node_worker **out,
                               baton_error *err) {
@@ -48,13 +58,19 @@ baton_status node_worker_open(baton_node *node, node_kind kind, const baton_node
     worker->chip = *chip;
     worker->platform = node_platform_name(chip->platform);
   }
-  worker->is_node = child != NULL;
-  baton_status status = start(worker, child, deadline, err);
+  baton_status status = child ? note_node(worker, child, err) : BATON_OK;
+  if (status == BATON_OK) status = start(worker, child, deadline, err);
   if (status == BATON_OK)
     *out = worker;
   else
-    base_free(worker);
+    node_worker_free(worker);
   return status;
+}
+
+void node_worker_free(node_worker *worker) {
+  if (!worker) return;
+  base_free(worker->chips);
+  base_free(worker);
 }
 
 void node_worker_blame(const node_worker *worker, baton_error *err) {
