@@ -28,12 +28,12 @@ function case.arguments(scene, params, settings)
   return options.merge(made, given)
 end
 
---- Checks the names of `settings.given` and `settings.outputs`, what --input and --output say. At level 3 those that the scene
+--- Checks the names of `settings.given` and `settings.outputs`, what --input and --output say. Of a node those that the scene
 --- itself makes are known.
 function case.check_files(scene, params, settings)
   local given, outputs = settings.given, settings.outputs or {}
   if not next(given) and not next(outputs) then return end
-  local args = scene.level == 3 and case.arguments(scene, params, { seed = settings.seed }) or {}
+  local args = scene.level > 2 and case.arguments(scene, params, { seed = settings.seed }) or {}
   local signature = scene:signature(args)
   data.check_names(scene, signature, "--input", given, false)
   data.check_names(scene, signature, "--output", outputs, true)
@@ -51,7 +51,7 @@ end
 
 local function check_expected(scene, by_name, args, name, want)
   local what, of_what = ("scene %s: golden"):format(scene.name), "no output of the program"
-  if scene.level == 3 then of_what = "no tensor among the arguments" end
+  if scene.level > 2 then of_what = "no tensor among the arguments" end
   if not by_name[name] or not is_output(by_name[name]) then
     local outputs = {}
     for output, entry in pairs(by_name) do
@@ -59,7 +59,7 @@ local function check_expected(scene, by_name, args, name, want)
     end
     table.sort(outputs)
     options.fail("invalid_argument", ("%s: %s is %s%s"):format(what, options.describe(name), of_what,
-      options.suggestion(name, outputs)), (scene.level == 3 and "tensors: " or "outputs: ") .. table.concat(outputs, ", "))
+      options.suggestion(name, outputs)), (scene.level > 2 and "tensors: " or "outputs: ") .. table.concat(outputs, ", "))
   end
   if not options.is_tensor(want) then
     options.fail("invalid_argument", ("%s: %s must be a tensor, got %s"):format(what, name, options.describe(want)))
@@ -71,7 +71,7 @@ local function check_expected(scene, by_name, args, name, want)
   end
 end
 
--- Names without an expected result. At level 3, where no signature tells outputs from inputs, they are inputs, which must
+-- Names without an expected result. At levels 3 and 4, where no signature tells outputs from inputs, they are inputs, which must
 -- not change: what they are at first is expected of them, and they are returned.
 local function check_others(scene, signature, results)
   local unchecked, inputs = {}, {}

@@ -42,13 +42,17 @@ function place.runtimes(scene, case, settings)
   return { own.runtime or fitting[1] }
 end
 
--- How many chips a node of the scene has.
-local function devices_of(scene) return scene.worker and scene.worker.devices or 1 end
+-- How many chips a scene needs: the sum of those of its nodes.
+local function devices_of(scene)
+  local worker, count = scene.worker or {}, 0
+  for _, child in ipairs(worker.children or { worker }) do count = count + (child.devices or 1) end
+  return count
+end
 
 --- Why the scene does not run on the devices that the command line chooses, or nil.
 function place.unfit_devices(scene, settings)
   local chosen, needed = settings.command.device, devices_of(scene)
-  if scene.level == 3 and chosen and #chosen < needed then
+  if scene.level > 2 and chosen and #chosen < needed then
     return ("the scene needs %d devices, -d chooses %d"):format(needed, #chosen)
   end
 end
@@ -72,17 +76,29 @@ function place.isolation(scene, settings)
   return settings.command.isolation or scene.worker and scene.worker.isolation or settings.environment.isolation or "thread"
 end
 
--- The first of the chosen devices, or as many free ones.
-local function open_node(scene, platform, settings)
-  local chosen, devices = settings.command.device, devices_of(scene)
-  if chosen then devices = table.move(chosen, 1, devices, 1, {}) end
-  return baton.worker(options.merge(scene.worker, { level = 3, platform = platform, devices = devices,
-    isolation = place.isolation(scene, settings) }))
+-- The options of a node: the chosen devices from `first` on, or as many free ones.
+local function node_options(scene, needs, platform, settings, first)
+  local chosen, devices = settings.command.device, needs.devices or 1
+  if chosen then devices = table.move(chosen, first, first + devices - 1, 1, {}) end
+  return options.merge(needs, { level = 3, platform = platform, devices = devices,
+    isolation = place.isolation(scene, settings) })
 end
 
---- Opens the worker of a scene: a chip or a node.
+local function open_node_of_nodes(scene, platform, settings)
+  local children, first = {}, 1
+  for i, needs in ipairs(scene.worker.children) do
+    children[i] = node_options(scene, needs, platform, settings, first)
+    first = first + (needs.devices or 1)
+  end
+  local own = options.merge(scene.worker, { level = 4, children = children })
+  own.platform, own.isolation = nil, nil
+  return baton.worker(own)
+end
+
+--- Opens the worker of a scene: a chip, a node, or a node of nodes, where `isolation` is that of each child.
 function place.open(scene, platform, settings)
-  if scene.level == 3 then return open_node(scene, platform, settings) end
+  if scene.level == 4 then return open_node_of_nodes(scene, platform, settings) end
+  if scene.level == 3 then return baton.worker(node_options(scene, scene.worker or {}, platform, settings, 1)) end
   local device = settings.command.device or settings.environment.device
   local needs = options.merge({ device = device and device[1] }, scene.worker)
   needs.devices, needs.subs = nil, nil

@@ -16,11 +16,11 @@ local repl = {}
 
 local chunk_name = "=stdin"
 local default_seed = 42
-local no_scene = { fitting_runtimes = function() return {} end }
+local no_scene = { level = 2, fitting_runtimes = function() return {} end }
 
 local function parser()
   local p = argparse("baton repl", "An interactive prompt on a chip. Globals: baton, tensor, chip; with a scene also scene, "
-    .. "program, args; with one of level 3 node instead of chip and orchestrate instead of program. Ctrl-C interrupts, "
+    .. "program, args; with one of level 3 or 4 node instead of chip and orchestrate instead of program. Ctrl-C interrupts, "
     .. "Ctrl-D leaves.")
   p:argument("scene", "A scene file: its program and the arguments of a case are ready to use."):args "?"
   settings_module.add_options(p)
@@ -65,7 +65,7 @@ local function load_scene(arguments, settings)
   local params = options.merge(case.params, settings.params)
   case_runner.check_files(scene, params, settings)
   _G.scene = scene
-  _G[scene.level == 3 and "orchestrate" or "program"] = case_runner.callable(scene, params)
+  _G[scene.level > 2 and "orchestrate" or "program"] = case_runner.callable(scene, params)
   _G.args = case_runner.arguments(scene, params, settings)
   return scene, case
 end
@@ -204,7 +204,7 @@ function repl.main(...)
   local settings = { command = command, environment = environment, seed = command.seed or environment.seed or default_seed }
   local scene, case = load_scene(arguments, settings)
   local worker <close> = open_worker(scene, case, settings)
-  local name = scene.level == 3 and "node" or "chip"
+  local name = scene.level > 2 and "node" or "chip"
   _G.baton, _G.tensor, _G[name] = baton, baton.tensor, worker
   local terminal = host.is_terminal(0)
   local state = { prompt = "baton> ", continuation = "    >> ", terminal = terminal, last = remember_last(),

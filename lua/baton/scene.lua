@@ -1,4 +1,4 @@
--- baton.scene: a program or, at level 3, an orchestrating function; its cases, the data for them and the results that are
+-- baton.scene: a program or, at levels 3 and 4, an orchestrating function; its cases, the data for them and the results that are
 -- expected.
 local failure = require "baton.error"
 local options = require "baton.options"
@@ -58,10 +58,10 @@ end
 local function check_level(what, definition)
   local level = definition.level or 2
   local wanted, other = "program", "orchestrate"
-  if level ~= 2 and level ~= 3 then
-    options.fail("invalid_argument", ("%s: level must be 2 or 3, got %d"):format(what, level))
+  if level < 2 or level > 4 then
+    options.fail("invalid_argument", ("%s: level must be 2, 3 or 4, got %d"):format(what, level))
   end
-  if level == 3 then wanted, other = other, wanted end
+  if level > 2 then wanted, other = other, wanted end
   if definition[wanted] == nil then
     options.fail("invalid_argument", ("%s: field '%s' is missing, level %d needs it"):format(what, wanted, level))
   elseif definition[other] ~= nil then
@@ -83,9 +83,30 @@ local function check_node(what, worker)
   check("devices", 1)
   check("subs", 0)
   if worker.device ~= nil then
-    options.fail("invalid_argument", what .. ": worker: field 'device' does not belong to level 3",
+    options.fail("invalid_argument", what .. ": worker: field 'device' does not belong to a node",
       "say with 'devices' how many it needs; the command line chooses which: -d 0-1")
   end
+end
+
+-- What a node of nodes needs: so many nodes, each as above, and so many sub workers of its own.
+local function check_children(what, worker)
+  local children = worker.children
+  if type(children) ~= "table" or #children == 0 then
+    options.fail("invalid_argument", ("%s: worker: field 'children' must be a list of what each node needs, got %s"):format(what,
+      options.describe(children)))
+  end
+  for i, child in ipairs(children) do
+    if type(child) ~= "table" then
+      options.fail("invalid_argument", ("%s: worker: children[%d] must be a table, got %s"):format(what, i,
+        options.describe(child)))
+    end
+    check_node(("%s: children[%d]"):format(what, i), child)
+  end
+  if worker.devices ~= nil then
+    options.fail("invalid_argument", what .. ": worker: field 'devices' does not belong to level 4",
+      "each of the children says how many it needs")
+  end
+  check_node(what, worker)
 end
 
 --- baton.scene{...}: checks the definition and returns the scene.
@@ -95,6 +116,7 @@ function scene.new(definition)
   options.check(what, definition, scene_fields)
   local level = check_level(what, definition)
   if level == 3 then check_node(what, definition.worker or {}) end
+  if level == 4 then check_children(what, definition.worker or {}) end
   check_names(what .. ": platforms", definition.platforms)
   check_names(what .. ": runtimes", definition.runtimes)
   check_names(what .. ": unchecked", definition.unchecked)
@@ -128,18 +150,18 @@ local function signature_of(args)
   return list
 end
 
---- The entries of the program's signature: a list, and the same by name. At level 3 there is none: what `args` are like.
+--- The entries of the program's signature: a list, and the same by name. Of a node there is none: what `args` are like.
 function class:signature(args)
   local list, by_name = self.program and self.program.signature or {}, {}
-  if self.level == 3 then list = signature_of(args) end
+  if self.level > 2 then list = signature_of(args) end
   for _, entry in ipairs(list) do by_name[entry[1]] = entry end
   return list, by_name
 end
 
---- The runtimes that its program can run on, the default one first. One `false` at level 3: each program of the run takes
+--- The runtimes that its program can run on, the default one first. One `false` for a node: each program of the run takes
 --- its own.
 function class:fitting_runtimes()
-  if self.level == 3 then return self.runtimes or { false } end
+  if self.level > 2 then return self.runtimes or { false } end
   return self.runtimes or self.program and self.program.runtimes or {}
 end
 

@@ -42,10 +42,10 @@ function baton.device_owner(platform, device) end
 
 ---@class baton.scene_definition
 ---@field name string
----@field level? integer 2 (default): a program on a chip; 3: an orchestrating function on a node
+---@field level? integer 2 (default): a program on a chip; 3: an orchestrating function on a node; 4: on a node of nodes
 ---@field program? baton.program level 2
----@field orchestrate? fun(orch: table, args: table, params: table, round: integer) level 3; `round` counts from 1
----@field worker? table options of the worker that it needs; at level 3 `devices` and `subs` say how many
+---@field orchestrate? fun(orch: table, args: table, params: table, round: integer) levels 3 and 4; `round` counts from 1
+---@field worker? table options of the worker that it needs; at level 3 `devices` and `subs` say how many, at level 4 those of each entry of `children`
 ---@field platforms? string[] default: all
 ---@field runtimes? string[] default: all that fit
 ---@field config? table settings of its runs
@@ -53,12 +53,12 @@ function baton.device_owner(platform, device) end
 ---@field args fun(params: table, seed: integer, given: table<string, baton.tensor>): table the arguments by name; what
 ---`--input` loaded is in `given`, wins, and need not be returned
 ---@field golden? (fun(args: table, params: table): table<string, baton.tensor>)|baton.compiled_golden the expected outputs;
----args as before the run. At level 3 tensors that it does not return must come out of the run as they went in
+---args as before the run. At levels 3 and 4 tensors that it does not return must come out of the run as they went in
 ---@field tolerance? baton.tolerance
 ---@field unchecked? string[] outputs without expected result
 
 ---Expected results from C: a kernel over the arguments of the program. Its inputs are as before the run, its outputs start
----as zeros. At level 3 it gets the tensors and numbers among the arguments in the order of their names, all as before the run.
+---as zeros. At levels 3 and 4 it gets the tensors and numbers among the arguments in the order of their names, all as before the run.
 ---@class baton.compiled_golden
 ---@field source string path, relative to the scene's file
 ---@field entry? string the kernel in it; default "golden"
@@ -85,14 +85,14 @@ local scene = {}
 ---@return baton.case?
 function scene:case(name) end
 
----The entries of the program's signature: a list, and the same by name. At level 3 there is none: what the arguments are
+---The entries of the program's signature: a list, and the same by name. Of a node there is none: what the arguments are
 ---like, with every tensor `inout`.
----@param args? table level 3: the arguments by name
+---@param args? table levels 3 and 4: the arguments by name
 ---@return table[] list
 ---@return table<string, table> by_name
 function scene:signature(args) end
 
----The runtimes that its program can run on. At level 3 one `false`, unless the scene names some: each program takes its own.
+---The runtimes that its program can run on. Of a node one `false`, unless the scene names some: each program takes its own.
 ---@return (string|false)[]
 function scene:fitting_runtimes() end
 

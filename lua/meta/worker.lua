@@ -21,7 +21,7 @@ local baton = {}
 ---@field element? number `g.get` and `g.set` wait for tasks: `tensor_wait_timeout` (default: no limit)
 
 ---@class baton.worker_options
----@field level? integer 2: one chip (3: a node, see baton.node_options)
+---@field level? integer 2: one chip (3: a node, see baton.node_options; 4: a node of nodes)
 ---@field platform? string "a2a3sim" (default) or "a5sim"; BATON_PLATFORM sets another default
 ---@field device? integer|string device number, from 0; BATON_DEVICE sets another default
 ---@field runtime? string default runtime of its runs; BATON_RUNTIME sets another default

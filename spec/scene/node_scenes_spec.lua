@@ -7,6 +7,7 @@ local names = { "multi_chip_dispatch", "child_memory", "ffn_tensor_parallel", "p
   "group_reservation", "moe_dispatch" }
 
 for _, name in ipairs(names) do glue.scene(("scenes/%s.lua"):format(name)) end
+glue.scene "scenes/node_of_nodes.lua"
 
 local function path(name) return ("scenes/%s.lua"):format(name) end
 
@@ -34,6 +35,30 @@ local function run(name, params)
   for worker = 0, node.workers - 1 do runs = runs + node:stats(worker).runs end
   return node:stats(), args, runs
 end
+
+describe("scenes/node_of_nodes.lua", function()
+  for _, isolation in ipairs { "thread", "process" } do
+    it("passes round after round on the devices that are chosen, with isolation " .. isolation, function()
+      local result = command.run { "run", "--isolation", isolation, "--rounds", "3", "-d", "4-7", path "node_of_nodes" }
+      assert.equal("", result.err)
+      assert.truthy(result.out:find("2 passed, 0 failed, 0 skipped", 1, true), result.out)
+    end)
+  end
+
+  it("gives each child devices of its own, in the order in which they are chosen", function()
+    local place = require "baton.place"
+    local scene = scenes.load(path "node_of_nodes")
+    local node <close> = place.open(scene, "a5sim", { command = { device = { 6, 4, 5, 7 } }, environment = {} })
+    local function device(number) return { platform = "a5sim", device = number } end
+    assert.same({ { device(6), device(4) }, { device(5), device(7) } }, { node:describe(0).devices, node:describe(1).devices })
+    assert.same({ 2, 1, 1 }, { node.workers, node.subs, node:describe(1).subs })
+  end)
+
+  it("is skipped where too few are chosen", function()
+    local result = command.run { "run", "-d", "4-6", path "node_of_nodes" }
+    assert.truthy(result.out:find("the scene needs 4 devices, -d chooses 3", 1, true), result.out)
+  end)
+end)
 
 describe("scenes/child_memory.lua", function()
   it("moves the weight to the chip once, and with each task only its own input", function()

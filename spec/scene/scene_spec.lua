@@ -46,12 +46,25 @@ describe("baton.scene", function()
   end)
 
   it("wants a program at level 2 and an orchestration at level 3", function()
-    assert.equal("scene s: level must be 2 or 3, got 5", refused("invalid_argument", { level = 5 }))
+    assert.equal("scene s: level must be 2, 3 or 4, got 5", refused("invalid_argument", { level = 5 }))
     assert.equal("scene s: field 'orchestrate' is missing, level 3 needs it", refused("invalid_argument", { level = 3 }))
     assert.equal("scene s: field 'orchestrate' does not belong to level 2",
       refused("invalid_argument", { orchestrate = print }))
     assert.equal("scene s: field 'program' does not belong to level 3",
       refused("invalid_argument", { level = 3, orchestrate = print }))
+  end)
+
+  it("says at level 4 what each node needs", function()
+    local function wrong(worker)
+      return raises("invalid_argument", baton.scene,
+        { name = "s", level = 4, orchestrate = function() end, args = function() return {} end, worker = worker })
+    end
+    assert.equal("scene s: worker: field 'children' must be a list of what each node needs, got nil", wrong())
+    assert.equal("scene s: worker: children[2] must be a table, got 3", wrong { children = { {}, 3 } })
+    assert.equal("scene s: children[1]: worker: field 'devices' must be an integer from 1 to 64, got '0-1'",
+      wrong { children = { { devices = "0-1" } } })
+    assert.equal("scene s: worker: field 'devices' does not belong to level 4", wrong { children = { {} }, devices = 2 })
+    assert.equal("scene s: worker: field 'subs' must be an integer from 0 to 64, got -1", wrong { children = { {} }, subs = -1 })
   end)
 
   describe("at level 3", function()
@@ -66,7 +79,7 @@ describe("baton.scene", function()
       assert.equal("scene s: worker: field 'devices' must be an integer from 1 to 64, got '0-1'", wrong { devices = "0-1" })
       assert.equal("scene s: worker: field 'devices' must be an integer from 1 to 64, got 65", wrong { devices = 65 })
       assert.equal("scene s: worker: field 'subs' must be an integer from 0 to 64, got -1", wrong { subs = -1 })
-      assert.equal("scene s: worker: field 'device' does not belong to level 3", wrong { device = 1 })
+      assert.equal("scene s: worker: field 'device' does not belong to a node", wrong { device = 1 })
       local _, err = pcall(baton.scene, node_scene { worker = { devices = {} } })
       assert.equal("it says how many devices the scene needs; the command line chooses which: -d 0-1", err.hint)
     end)
