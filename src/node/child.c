@@ -50,11 +50,16 @@ static void read_points(const node_greeting *greeting) {
 
 /* --- Beginning ------------------------------------------------------------------------------------------ */
 
-/* Output to a terminal is legal from a process group in its background. */
+static void go_on(int number) { (void)number; }
+
+/* Output to a terminal is legal from a process group in its background. Output that nobody reads is an error of who writes it, as
+** in a thread of the parent; programs that a function starts do not inherit a handler. */
 static void settle(void) {
+  const struct sigaction heedless = {.sa_handler = go_on, .sa_flags = SA_RESTART};
   for (int stream = STDIN_FILENO; stream <= STDERR_FILENO; stream++)
     if (fcntl(stream, F_GETFD) < 0) (void)open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY);
   signal(SIGTTOU, SIG_IGN);
+  sigaction(SIGPIPE, &heedless, NULL);
 }
 
 /* The parent has sent it before it started this process. */

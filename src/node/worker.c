@@ -223,6 +223,8 @@ baton_status node_worker_close(node_worker *worker, int64_t deadline, baton_erro
   node_worker_settle(worker);
   node_endpoint *endpoint = worker->endpoint;
   pthread_mutex_lock(&worker->node->lock);
+  /* what a child was left with by force does not end: nobody waits for it a second time */
+  int abandoned = worker->state == BATON_WORKER_IS_LOST && worker->node->isolation == BATON_PROCESS;
   worker->endpoint = NULL;
   worker->state = BATON_WORKER_CLOSED;
   while (worker->freeing) { /* their memory goes with the worker */
@@ -232,6 +234,5 @@ baton_status node_worker_close(node_worker *worker, int64_t deadline, baton_erro
   }
   pthread_mutex_unlock(&worker->node->lock);
   if (!endpoint) return BATON_OK;
-  baton_status status = endpoint->calls->close(endpoint, deadline, err);
-  return status;
+  return endpoint->calls->close(endpoint, abandoned ? base_now() : deadline, err);
 }
