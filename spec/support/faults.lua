@@ -2,47 +2,21 @@
 -- the error says what it was, the node and this process are usable, host tensors and buffers are what they were, nothing is
 -- left behind. The specs call each some times, tools/soak.sh very often.
 local baton = require "baton"
+local check = require "spec.support.check"
 local command = require "spec.support.command"
 local gate = require "spec.support.gate"
 local host = require "baton.host"
 local nodes = require "spec.support.node_programs"
+local of_processes = require "spec.support.process_faults"
 local tensor = require "baton.tensor"
+local await, expect, process_lives, raised = check.await, check.expect, check.process_lives, check.raised
 
-local faults = {}
-local of_children = {} -- those that only children can have
+local faults = of_processes.faults
+local of_children = of_processes.of_children -- those that only children can have
 
-local SHORT = 0.1     -- seconds without progress after which a kernel hangs
-local PATIENCE = 100  -- seconds after which what should happen has not
+local SHORT = 0.1 -- seconds without progress after which a kernel hangs
 
 local function cells(value, count) return tensor.full("i64", { count or 1 }, value) end
-
-local function expect(condition, what)
-  if not condition then error(what, 2) end
-end
-
--- What `f` raises, which has one of these codes.
-local function raised(codes, f, ...)
-  local ok, err = pcall(f, ...)
-  expect(not ok, "nothing was raised")
-  local code = type(err) == "table" and err.code or tostring(err)
-  expect((" " .. codes .. " "):find(" " .. code .. " ", 1, true), ("%s expected, got %s"):format(codes, tostring(err)))
-  return err
-end
-
--- Waits until `f` says so.
-local function await(what, f)
-  local last = os.time() + PATIENCE
-  while not f() do expect(os.time() < last, what .. " has not happened") end
-end
-
-local function process_lives(pid)
-  local file = io.open(("/proc/%d/stat"):format(pid))
-  if not file then return false end
-  local text = file:read "a" -- nil: it has gone since
-  local state = text and text:match "%) (%a)"
-  file:close()
-  return state ~= "Z" and state ~= nil
-end
 
 -- How many descriptors this process has: those of memory, and the others. Nothing may open or close one while they are listed,
 -- so they come through no pipe.
@@ -114,6 +88,7 @@ local function end_worker(isolation, name)
     end)
     expect(err.worker == 0, "the error names worker " .. tostring(err.worker))
     expect(not way[3] or err.signal == way[3], "the error names signal " .. tostring(err.signal))
+    expect(name ~= "hang" or err.kernel == name and err.core and err.after_ms >= SHORT * 1000, "the error says " .. tostring(err))
     pcall(x.get, x, 1) -- tells the failure once
   end)
 end
@@ -164,6 +139,145 @@ function of_children.child_killed(isolation)
     pcall(x.get, x, 1)
   end)
   gate.gone()
+end
+
+-- A run of all workers, one after the other.
+local function use_all_workers(node)
+  local x = cells(0)
+  node:run(function(orch)
+    for digit = 1, 4 do orch.submit_next_level(nodes.append, { x, digit }, { worker = digit % 2 }) end
+    orch.submit_sub(function() end, { x })
+  end)
+  expect(x:get(1) == 1234, "a run gives " .. x:get(1))
+end
+
+-- Uses all workers until that goes well; before it does, a worker may be lost.
+local function await_usable(node)
+  await("a usable node", function()
+    local ok, err = pcall(use_all_workers, node)
+    expect(ok or err.code == "worker_lost", tostring(err))
+    return ok
+  end)
+end
+
+--- The child is killed at any time, in the middle of runs that follow each other.
+function of_children.child_killed_at_any_time(isolation, number)
+  with_node(isolation, function(node)
+    local pid = node:describe(number % 2).pid
+    os.execute(("(sleep 0.0%02d; kill -KILL %d) &"):format(number % 50, pid))
+    await("the death of a child", function()
+      local ok, err = pcall(use_all_workers, node)
+      expect(ok or err.code == "worker_lost" and err.worker == number % 2 and err.signal == 9, tostring(err))
+      return not process_lives(pid)
+    end)
+    await_usable(node)
+    expect(node:describe(number % 2).started == 2, "children were started " .. node:describe(number % 2).started .. " times")
+  end)
+end
+
+--- All children are killed at once, one in the middle of a task.
+function of_children.all_children_killed(isolation)
+  gate.close()
+  with_node(isolation, function(node, _, x)
+    local run = node:submit(function(orch)
+      orch.submit_next_level(nodes.hold, { x }, { worker = 0 })
+      orch.submit_next_level(nodes.append, { x, 2 }, { worker = 1 })
+      orch.submit_sub(function() end, { x })
+    end)
+    gate.await "began"
+    local pids = {}
+    for pid in node:dump():gmatch "pid (%d+)" do pids[#pids + 1] = pid end
+    expect(#pids == 3, node:dump())
+    os.execute("kill -KILL " .. table.concat(pids, " "))
+    raised("worker_lost", run.wait, run)
+    pcall(x.get, x, 1)
+    await_usable(node)
+  end)
+  gate.gone()
+end
+
+--- The child that takes the place of a dead one dies, too: the worker is lost until its restart.
+for _, point in ipairs { "open", "ready" } do
+  of_children["replacement_dies_at_" .. point] = function(isolation)
+    host.setenv("BATON_WORKER_DIE_AT", point .. ":1:2:0")
+    local ok, err = pcall(with_node, isolation, function(node)
+      os.execute("kill -KILL " .. node:describe(0).pid)
+      await("the loss of a worker", function()
+        local ok, err = pcall(node.run, node, function(orch)
+          orch.submit_next_level(nodes.append, { cells(1), 1 }, { worker = 0 })
+        end)
+        expect(ok or err.code == "worker_lost", tostring(err))
+        return node:describe(0).state == "lost"
+      end)
+      local x = cells(1)
+      node:run(function(orch) orch.submit_next_level(nodes.append, { x, 2 }, { worker = 1 }) end)
+      expect(x:get(1) == 12, "another worker gives " .. x:get(1))
+      node:restart(0)
+      expect(node:describe(0).started == 3, "children were started " .. node:describe(0).started .. " times")
+    end)
+    host.setenv "BATON_WORKER_DIE_AT"
+    expect(ok, tostring(err))
+  end
+end
+
+--- The child ends when it is asked to end, before it has answered: close says so, and leaves nothing.
+function of_children.child_dies_at_end(isolation)
+  host.setenv("BATON_WORKER_DIE_AT", "end:1:1:0")
+  local node = nodes.open(isolation, { subs = 1 })
+  host.setenv "BATON_WORKER_DIE_AT"
+  local pids = { node:describe(0).pid, node:describe(1).pid }
+  raised("worker_lost", node.close, node)
+  expect(node.state == "closed", "the node is " .. node.state)
+  check.await_ends(pids)
+  with_node(isolation, function() end)
+end
+
+-- A function of the host that writes over the rings of the mailbox, which lie behind its head.
+local scribble = baton.program {
+  name = "scribble", signature = { { "x", "inout", "i64" }, { "seed", "i64" } }, host = { entry = "scribble", code = [[
+    #include <baton/kernel.h>
+    #include <stdio.h>
+    #include <string.h>
+    BATON_KERNEL(scribble) {
+      enum { HEAD = 1 << 17, END = 1400000 };
+      uint64_t seed = (uint64_t)baton_scalar_i64(args, 1), state = seed * 0x9E3779B97F4A7C15u + 1;
+      unsigned long begin, end;
+      char line[512];
+      FILE *maps = fopen("/proc/self/maps", "r");
+      while (maps && fgets(line, sizeof line, maps))
+        if (strstr(line, "/memfd:baton-node") && sscanf(line, "%lx-%lx", &begin, &end) == 2 && begin + END <= end)
+          for (unsigned long at = begin + HEAD; at < begin + END; at += 8) {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            *(volatile uint64_t *)at = seed % 2 ? state : ~(uint64_t)0;
+          }
+      if (maps) fclose(maps);
+    }]] } }
+
+--- The child writes what makes no sense into the memory that it shares with the parent: that costs its worker.
+function of_children.malformed_frames(isolation, number)
+  with_node(isolation, function(node, buffer, x)
+    local y, back = cells(1), cells(0, 8)
+    local function make_sense(ok, err)
+      expect(ok or err.code == "protocol_error" or err.code == "worker_lost", tostring(err))
+      return ok
+    end
+    make_sense(pcall(node.run, node, function(orch)
+      orch.submit_next_level(nodes.append, { y, 2 }, { worker = 1 })
+      orch.submit_next_level(scribble, { x, number }, { worker = 0 })
+    end))
+    pcall(x.get, x, 1)
+    pcall(y.get, y, 1)
+    -- what has come until then was in order, so each lane may say it later
+    await("a usable worker", function()
+      return make_sense(pcall(node.run, node, function(orch)
+        orch.submit_next_level(nodes.append, { cells(1), 1 }, { worker = 0 })
+      end)) and make_sense(pcall(node.copy_from, node, back, buffer))
+    end)
+    expect(node:describe(0).started == 2, "children were started " .. node:describe(0).started .. " times")
+    expect(node:describe(1).started == 1, "another worker was started again")
+  end)
 end
 
 -- The points of the protocol that a child passes again and again. At `open` and `ready` it has not been a worker yet.
@@ -225,6 +339,23 @@ function faults.raises_while_submitting(isolation)
   end)
 end
 
+--- A function raises while a child dies, and while a variable that it leaves raises in turn: what it raised is what counts.
+function of_children.raises_while_a_child_dies(isolation)
+  with_node(isolation, function(node)
+    local y, thrown = cells(1), {}
+    local ok, err = pcall(node.run, node, function(orch)
+      local _ <close> = setmetatable({}, { __close = function(_, err) error(err) end })
+      orch.submit_next_level(nodes.append, { y, 2 }, { worker = 0 })
+      os.execute("kill -KILL " .. node:describe(0).pid)
+      orch.submit_next_level(nodes.append, { y, 3 }, { worker = 0 })
+      error(thrown)
+    end)
+    expect(not ok and (err == thrown or err.code == "worker_lost"), "another error: " .. tostring(err))
+    pcall(y.get, y, 1)
+    await_usable(node)
+  end)
+end
+
 --- A run is cancelled while one of its tasks runs.
 function faults.cancelled(isolation)
   gate.close()
@@ -253,9 +384,37 @@ function faults.closed(isolation)
   gate.open()
   node:close()
   pcall(run.wait, run)
-  for _, pid in pairs(pids) do
-    if pid > 0 then await("the end of a child", function() return not process_lives(pid) end) end
-  end
+  check.await_ends(pids)
+  gate.gone()
+end
+
+--- A node is closed while a function runs that never ends: its child is killed.
+function of_children.closed_while_a_task_hangs(isolation)
+  gate.close()
+  local x = cells(0)
+  local node = nodes.open(isolation)
+  local run = node:submit(function(orch) orch.submit_next_level(nodes.hold, { x }, { worker = 0 }) end, nil, { timeout = SHORT })
+  gate.await "began"
+  local pids = { node:describe(0).pid, node:describe(1).pid }
+  pcall(node.close, node)
+  expect(node.state == "closed", "the node is " .. node.state)
+  raised("cancelled op_timeout closed worker_lost", run.wait, run)
+  check.await_ends(pids)
+  pcall(x.get, x, 1)
+  expect(x:get(1) == 0, "a host tensor has changed")
+  gate.gone()
+end
+
+--- A dump to a full disk, while a task runs.
+function faults.dump_to_a_full_disk(isolation)
+  gate.close()
+  with_node(isolation, function(node)
+    local run = node:submit(function(orch) orch.submit_next_level(nodes.hold, { cells(0) }, { worker = 0 }) end)
+    gate.await "began"
+    raised("io_error", node.dump, node, "/dev/full")
+    gate.open()
+    run:wait()
+  end)
   gate.gone()
 end
 
@@ -288,53 +447,6 @@ function of_children.spawn_fails(isolation)
   expect(memory_now < memory + 4, ("%d descriptors of memory are left"):format(memory_now - memory))
 end
 
--- A script with a node of two children, which prints their numbers and waits in a run.
-local script = [[
-  local gate = require "spec.support.gate"
-  local nodes = require "spec.support.node_programs"
-  local tensor = require "baton.tensor"
-  local node <close> = nodes.open("%s")
-  io.write(node:describe(0).pid or 0, " ", node:describe(1).pid or 0, "\n")
-  io.flush()
-  node:run(function(orch)
-    orch.submit_next_level(nodes.hold, { tensor.zeros("i64", { 1 }) }, { worker = 0 })
-    gate.await "began"
-    io.write("waits\n")
-    io.flush()
-  end)]]
-
--- Runs the script, sends it a signal while it waits, returns its status and the numbers of its children.
-local function signal_script(isolation, signal)
-  gate.close()
-  local result = command.shell(([[
-    %s -e %s > "$XDG_RUNTIME_DIR/lines" & process=$!
-    until grep -q waits "$XDG_RUNTIME_DIR/lines"; do kill -0 $process || break; done
-    kill -%s $process; %s
-    wait $process; echo status $?; cat "$XDG_RUNTIME_DIR/lines"]]):format(command.quote(command.baton),
-    command.quote(script:format(isolation)), signal, signal == "INT" and ": > " .. os.getenv "BATON_TEST_GATE" .. "/open" or ""))
-  local first, second = result.out:match "(%d+) (%d+)\n"
-  expect(first, "the script says " .. result.out .. result.err)
-  return tonumber(result.out:match "status (%d+)"), { tonumber(first), tonumber(second) }, result
-end
-
---- The process that owns the node is killed: its children go, nothing stays behind.
-function of_children.parent_killed(isolation)
-  local status, pids = signal_script(isolation, "KILL")
-  expect(status == 137, "status " .. status)
-  for _, pid in ipairs(pids) do await("the end of an orphan", function() return not process_lives(pid) end) end
-  gate.gone()
-end
-
---- Ctrl-C while a run is waited for.
-function faults.interrupted(isolation)
-  local status, pids, result = signal_script(isolation, "INT")
-  expect(status == 130, "status " .. status .. ": " .. result.err)
-  for _, pid in ipairs(pids) do
-    if pid > 0 then await("the end of a child", function() return not process_lives(pid) end) end
-  end
-  gate.gone()
-end
-
 local list = {}
 
 --- The names of the faults that workers with this isolation can have, sorted.
@@ -346,6 +458,19 @@ function list.names(isolation)
   end
   table.sort(names)
   return names
+end
+
+-- The thread sanitizer hands a signal to a thread only when that calls into it.
+local hangs = { kernel_hang = true, two_at_once = true }
+
+local maps <close> = assert(io.open "/proc/self/maps")
+local sanitizer = maps:read("a"):match "lib([at]san)"
+
+--- Why a fault cannot be made here; nil if it can.
+function list.obstacle(name)
+  if sanitizer == "tsan" and hangs[name] then return "the thread sanitizer delivers no signal into a tight loop" end
+  if sanitizer and name == "little_memory" then return "sanitizers need terabytes of addresses" end
+  return of_processes.obstacle(name)
 end
 
 --- Makes a fault happen; `number` says at which of its places, from 1.
