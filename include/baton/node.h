@@ -44,7 +44,7 @@ typedef struct baton_node_options {
   uint64_t
       heap; /* bytes of shared host memory for intermediates (baton_node_alloc); default 1 GiB, touched when used */
   uint32_t threads;              /* of each chip; default: the CPUs that this process may use */
-  baton_config config;           /* defaults of the device programs */
+  baton_config config;           /* defaults of the device programs, and but for ring_heap of runs */
   baton_arena arena;             /* of each chip */
   baton_program *const *prewarm; /* registered with every worker when the node opens */
   uint32_t nprewarm;

@@ -388,7 +388,8 @@ BATON_MUST_CHECK baton_status node_submit_round(baton_node *node, baton_node_fun
                                                 const baton_config *config, node_residents *residents,
                                                 baton_node_run **out, baton_error *err);
 
-/* baton_node_run_function as part of the call `what`, for messages. */
+/* baton_node_run_function as part of the call `what`, for messages. The config is taken as it is, without the defaults of the node:
+** no deadline ends what is no run to the user. */
 BATON_MUST_CHECK baton_status node_run_function(baton_node *node, const char *what,
                                                 baton_node_function function, void *context,
                                                 const baton_config *config, baton_timing *timing,

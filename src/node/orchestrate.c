@@ -1,5 +1,6 @@
 /* The calls of an orchestrating function. */
 #include "base/memory.h"
+#include "chip/config.h"
 #include "chip/worker.h"
 #include "node/resident.h"
 #include <string.h>
@@ -56,6 +57,16 @@ static baton_status enter_and_build(baton_node *node, const char *what, baton_no
   return status;
 }
 
+/* What concerns the run itself has its default in the node; chips have the rest, and the heap is an option of the node. */
+static baton_config config_of_run(const baton_node *node, const baton_config *config) {
+  const baton_config *all = &node->defaults.config;
+  const baton_config own = {.ring_task_window = all->ring_task_window,
+                            .ring_dep_pool = all->ring_dep_pool,
+                            .deadline = all->deadline,
+                            .timeout = all->timeout};
+  return chip_config_merge(&own, config);
+}
+
 baton_status baton_node_submit(baton_node *node, baton_node_function function, void *context,
                                const baton_config *config, baton_node_run **out, baton_error *err) {
   return node_submit_round(node, function, context, config, NULL, out, err);
@@ -65,7 +76,8 @@ baton_status node_submit_round(baton_node *node, baton_node_function function, v
                                const baton_config *config, node_residents *residents, baton_node_run **out,
                                baton_error *err) {
   const char *what = residents ? "launch" : "submit";
-  BATON_TRY(enter_and_build(node, what, function, context, config, residents, out, err));
+  const baton_config merged = config_of_run(node, config);
+  BATON_TRY(enter_and_build(node, what, function, context, &merged, residents, out, err));
   if (!baton_node_run_done(*out)) node_attend(node);
   return BATON_OK;
 }
@@ -83,7 +95,8 @@ baton_status node_run_function(baton_node *node, const char *what, baton_node_fu
 
 baton_status baton_node_run_function(baton_node *node, baton_node_function function, void *context,
                                      const baton_config *config, baton_timing *timing, baton_error *err) {
-  return node_run_function(node, "run", function, context, config, timing, err);
+  const baton_config merged = config_of_run(node, config);
+  return node_run_function(node, "run", function, context, &merged, timing, err);
 }
 
 static baton_status check_thread(const baton_node_orch *o, const char *what, baton_error *err) {
