@@ -92,7 +92,8 @@ BATON_MUST_CHECK baton_status baton_node_add(baton_node *node, const baton_node_
                                              baton_error *err);
 /* Ends a worker after everything that was submitted to it; its buffers die. Its id is not given out again. */
 BATON_MUST_CHECK baton_status baton_node_remove(baton_node *node, uint32_t worker, baton_error *err);
-/* Makes a lost worker ready again: with process isolation a new child, with thread isolation as baton_worker_restart. */
+/* Makes a lost worker ready again: with process isolation a new child, with thread isolation as baton_worker_restart. Sub workers do
+** that by themselves, when what they ran has ended. */
 BATON_MUST_CHECK baton_status baton_node_restart(baton_node *node, uint32_t worker, baton_error *err);
 
 /* Early upload to every worker; runs do the same at the first use of a program. */

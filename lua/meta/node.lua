@@ -132,7 +132,7 @@ function node:device(worker) end
 function node:describe(worker) end
 
 ---Makes a lost worker ready again: with process isolation a new child, with thread isolation as worker:restart. Buffers keep
----their contents.
+---their contents. Sub workers do that by themselves, when what they ran has ended.
 ---@param worker integer
 function node:restart(worker) end
 
@@ -203,6 +203,7 @@ function orch.submit_next_level(callable, arguments, options) end
 ---@field priority? integer
 
 ---One task with a member on each of several distinct workers, which begin together: a list of arguments for each member.
+---Nothing orders the members: what one writes another one should not touch.
 ---@param callable baton.program|baton.handle|function|string functions at level 4
 ---@param arguments (baton.node_value[]|table<string, baton.node_value>)[]
 ---@param options? baton.node_group_options

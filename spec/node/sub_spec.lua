@@ -242,6 +242,20 @@ describe("orch.submit_sub with isolation " .. isolation, function()
     end)
   end)
 
+  interrupts("costs its run when a function is not over in time, and no sub worker", function()
+    for _ = 1, 3 do -- more often than there are sub workers
+      local _, err = pcall(node.run, node, function(orch)
+        orch.submit_sub(function() while true do end end, {}, { name = "endless" })
+      end, nil, { timeout = 0.2 })
+      assert.equal("op_timeout", err.code)
+      assert.matches("^endless: not over after 0.2 s on sub worker %d$", err.message)
+    end
+    node:run(function(orch)
+      local task = orch.submit_sub_group(function(args) return args[1] end, { { 3 }, { 4 } })
+      assert.same({ 3, 4 }, { task:result(1), (task:result(2)) })
+    end)
+  end)
+
   it("sends Lua graphs of programs to chips as they were at their first use", function()
     local halves = 2
     local half = baton.program {

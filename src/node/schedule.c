@@ -345,19 +345,25 @@ static const node_worker *find_place(const baton_node *node, const node_task *ta
   return NULL;
 }
 
+static void explain_homeless(const node_task *task, int place, baton_error *err) {
+  if (task->kind == NODE_SUBS) {
+    baton_error_set(err, BATON_WORKER_LOST, "all sub workers are lost: what they run does not end");
+    baton_error_text(err, BATON_FIELD_HINT, "with isolation = \"process\" others take their place");
+  } else if (place >= 0) {
+    baton_error_set(err, BATON_WORKER_LOST, "worker %d is lost", place);
+    baton_error_text(err, BATON_FIELD_HINT, "call node:restart(%d)", place);
+  } else {
+    baton_error_set(err, BATON_WORKER_LOST, "all workers that could run it are lost");
+    baton_error_text(err, BATON_FIELD_HINT, "call node:restart(worker) for each of them");
+  }
+}
+
 static int fail_homeless(const baton_node *node, node_task *task) {
   baton_error failure = {0};
   uint32_t i = 0;
   while (i < task->count && find_place(node, task, &task->members[i])) i++;
   if (i == task->count) return 0;
-  int place = (int)task->members[i].place;
-  if (place >= 0) {
-    baton_error_set(&failure, BATON_WORKER_LOST, "worker %d is lost", place);
-    baton_error_text(&failure, BATON_FIELD_HINT, "call node:restart(%d)", place);
-  } else {
-    baton_error_set(&failure, BATON_WORKER_LOST, "all workers that could run it are lost");
-    baton_error_text(&failure, BATON_FIELD_HINT, "call node:restart(worker) for each of them");
-  }
+  explain_homeless(task, (int)task->members[i].place, &failure);
   for (uint32_t j = 0, count = task->count; j < count; j++) node_member_end(&task->members[j], &failure);
   baton_error_clear(&failure);
   return 1;

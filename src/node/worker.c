@@ -157,10 +157,16 @@ static void start_restart(node_worker *worker) {
   if (!worker->has_restarter) worker->restarting = 0;
 }
 
+/* A child is replaced. The thread of a sub worker begins anew if what it ran ends after all; a chip there may be spoiled, which is for
+** its user to decide. */
+static int restarts_by_itself(const node_worker *worker) {
+  return worker->node->isolation == BATON_PROCESS || worker->kind == NODE_SUBS;
+}
+
 static void lose(node_worker *worker, const baton_error *failure) {
   worker->state = BATON_WORKER_IS_LOST;
   fail_sent(worker, failure);
-  if (worker->node->isolation == BATON_PROCESS && !worker->node->closed) start_restart(worker);
+  if (restarts_by_itself(worker) && !worker->node->closed) start_restart(worker);
   if (!worker->restarting) node_schedule_lose(worker->node, worker, failure);
   worker->node->dirty = 1;
 }
@@ -181,7 +187,7 @@ void node_worker_lost(node_worker *worker, const baton_error *failure) {
                     : worker->kind == NODE_CHIPS ? "worker"
                                                  : "sub worker",
                     worker->id);
-    baton_error_text(&own, BATON_FIELD_HINT, "call node:restart(worker)");
+    baton_error_text(&own, BATON_FIELD_HINT, "call node:restart(%u)", worker->id);
   }
   lose(worker, failure ? failure : &own);
   baton_error_clear(&own);
