@@ -167,9 +167,32 @@ for _, isolation in ipairs(nodes.isolations) do
         assert.is_false(run:cancel())
         assert.is_true(next_run:wait())
         assert.equal(13, y:get(1))
-        raises("cancelled", x.get, x, 1) -- what it should have written; told once
+        -- what the run should have written: who waited for it knows
         assert.equal(1, x:get(1))
         check_usable(node)
+      end)
+
+      it("tells of its failure who waits for it, or else who touches what it should have written", function()
+        local node <close> = nodes.open(isolation)
+        local x, y = cells(1), cells(1)
+        local function fail(orch)
+          orch.submit_next_level(nodes.stop, { x, 4 })
+          orch.submit_next_level(nodes.copy, { x, y })
+        end
+        raises("user_fail", node.run, node, fail)
+        assert.same({ 1, 1 }, { x:get(1), y:get(1) })
+        local run = node:submit(fail)
+        assert.matches("stopped at 4", raises("user_fail", x.get, x, 1))
+        raises("user_fail", y.get, y, 1)
+        assert.same({ 1, 1 }, { x:get(1), y:get(1) })
+        raises("user_fail", run.wait, run)
+        run = node:submit(fail)
+        raises("user_fail", run.wait, run)
+        assert.matches("no more$", select(2, pcall(node.run, node, function(orch)
+          orch.submit_next_level(nodes.stop, { x, 4 })
+          error "no more"
+        end)))
+        assert.same({ 1, 1 }, { x:get(1), y:get(1) })
       end)
 
       it("cancels one that waits for another", function()

@@ -134,7 +134,7 @@ for _, isolation in ipairs { "thread", "process" } do
       rounds:launch()
       _, wrong = pcall(rounds.finalize_round, rounds)
       assert.same({ "user_fail", 3 }, { wrong.code, wrong.round })
-      raises("user_fail", c.get, c, 1)
+      assert.equal(5, c:get(1)) -- who finalized the round knows of what failed behind the sum
       assert.is_true(round(rounds))
       assert.equal(5, c:get(1))
     end)

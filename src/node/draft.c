@@ -420,8 +420,10 @@ void node_draft_drop(node_task *task, const baton_error *failure) {
   for (uint32_t i = 0; i < task->count; i++)
     if (task->members[i].owned) base_free(task->members[i].command);
   for (uint32_t i = 0; i < task->nuses; i++)
-    if (task->uses[i].storage)
-      tensor_use_end(task->uses[i].storage, task->uses[i].writes, failure);
+    if (task->uses[i].storage && task->uses[i].writes && failure)
+      tensor_use_fail(task->uses[i].storage, failure, task->run->notice);
+    else if (task->uses[i].storage)
+      tensor_use_end(task->uses[i].storage, task->uses[i].writes, NULL);
     else
       node_buffer_unuse(task->uses[i].buffer);
 }

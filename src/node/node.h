@@ -163,12 +163,13 @@ struct baton_node_run {
   int awaits;          /* … for tasks, and has nothing else to do */
   uint64_t unfinished; /* tasks */
   uint64_t tasks;
-  uint64_t activity;    /* calls of its builder */
-  uint64_t noticed;     /* … when the attendant last looked */
-  baton_error failure;  /* the first; read by anyone when the run is over */
-  baton_timing timing;  /* likewise */
-  node_result *results; /* until the run is freed */
-  baton_node_run *next; /* in the order of the runs */
+  uint64_t activity;     /* calls of its builder */
+  uint64_t noticed;      /* … when the attendant last looked */
+  baton_error failure;   /* the first; read by anyone when the run is over */
+  tensor_notice *notice; /* whether somebody was told of that; made with it */
+  baton_timing timing;   /* likewise */
+  node_result *results;  /* until the run is freed */
+  baton_node_run *next;  /* in the order of the runs */
 };
 
 /* Which worker has last been sent the memory at `base`: a hint. */

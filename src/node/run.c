@@ -113,13 +113,16 @@ void node_run_release(baton_node_run *run) {
   if (atomic_fetch_sub_explicit(&run->holders, 1, memory_order_acq_rel) != 1) return;
   free_results(run);
   baton_error_clear(&run->failure);
+  tensor_notice_release(run->notice);
   base_free(run->runtime);
   node_release(run->node);
   base_free(run);
 }
 
 void node_run_fail(baton_node_run *run, const baton_error *failure) {
-  if (!run->failure.code) baton_error_copy(&run->failure, failure);
+  if (run->failure.code) return;
+  baton_error_copy(&run->failure, failure);
+  run->notice = tensor_notice_create();
 }
 
 static baton_status create(baton_node *node, const baton_config *config, baton_node_run **out,
@@ -232,6 +235,7 @@ baton_status node_run_await_turn(baton_node_run *run, baton_error *err) {
 
 static baton_status report(baton_node_run *run, baton_error *err) {
   atomic_store_explicit(&run->told, 1, memory_order_relaxed);
+  tensor_notice_tell(run->notice);
   return run->failure.code ? baton_error_copy(err, &run->failure) : BATON_OK;
 }
 

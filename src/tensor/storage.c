@@ -18,11 +18,12 @@ struct tensor_storage {
   base_extent extent; /* all zero for memory of a caller */
   void *address;
   uint64_t size;
-  pthread_mutex_t lock; /* guards ends of uses, `failures` and `failure` */
+  pthread_mutex_t lock; /* guards ends of uses, `failures`, `failure` and `notice` */
   pthread_cond_t changed;
   uint64_t failures;
   baton_error failure;     /* the last */
-  _Atomic uint32_t untold; /* nobody has been told of it, and no later run has written */
+  tensor_notice *notice;   /* of the run that it is of; NULL: none */
+  _Atomic uint32_t untold; /* nobody was told of it here, and no later run has written */
 };
 
 /* --- Storages ------------------------------------------------------------------------------------------- */
@@ -58,12 +59,49 @@ void tensor_storage_release(tensor_storage *storage) {
   if (atomic_fetch_sub_explicit(&storage->references, 1, memory_order_acq_rel) != 1) return;
   base_extent_free(&storage->extent);
   baton_error_clear(&storage->failure);
+  tensor_notice_release(storage->notice);
   pthread_cond_destroy(&storage->changed);
   pthread_mutex_destroy(&storage->lock);
   base_free(storage);
 }
 
 void *tensor_storage_address(const tensor_storage *storage) { return storage->address; }
+
+/* --- Notices -------------------------------------------------------------------------------------------- */
+
+struct tensor_notice {
+  _Atomic uint32_t references;
+  _Atomic uint32_t told;
+};
+
+tensor_notice *tensor_notice_create(void) {
+  tensor_notice *notice = base_calloc(1, sizeof *notice);
+  if (notice) atomic_init(&notice->references, 1);
+  return notice;
+}
+
+void tensor_notice_release(tensor_notice *notice) {
+  if (!notice || atomic_fetch_sub_explicit(&notice->references, 1, memory_order_acq_rel) != 1) return;
+  base_free(notice);
+}
+
+/* relaxed: it orders nothing; whoever is told first and touches a tensor then is the same thread, or was told by it */
+void tensor_notice_tell(tensor_notice *notice) {
+  if (notice) atomic_store_explicit(&notice->told, 1, memory_order_relaxed);
+}
+
+/* The notice of the last failed write, NULL: none. With storage->lock held. */
+static void set_notice(tensor_storage *storage, tensor_notice *notice) {
+  if (notice) atomic_fetch_add_explicit(&notice->references, 1, memory_order_relaxed);
+  tensor_notice_release(storage->notice);
+  storage->notice = notice;
+}
+
+/* With storage->lock held. */
+static int is_news(const tensor_storage *storage) {
+  return atomic_load_explicit(&storage->untold, memory_order_relaxed) &&
+         !(storage->notice && atomic_load_explicit(&storage->notice->told, memory_order_relaxed));
+}
 
 /* --- Uses ----------------------------------------------------------------------------------------------- */
 
@@ -72,8 +110,9 @@ void tensor_use_begin(tensor_storage *storage, int writes) {
   atomic_fetch_add_explicit(writes ? &storage->writers : &storage->readers, 1, memory_order_relaxed);
 }
 
-void tensor_use_end(tensor_storage *storage, int writes, const baton_error *failure) {
+static void end_use(tensor_storage *storage, int writes, const baton_error *failure, tensor_notice *notice) {
   pthread_mutex_lock(&storage->lock);
+  if (writes && storage->notice != notice) set_notice(storage, notice);
   if (writes && failure) {
     baton_error_copy(&storage->failure, failure);
     storage->failures++;
@@ -86,13 +125,25 @@ void tensor_use_end(tensor_storage *storage, int writes, const baton_error *fail
   tensor_storage_release(storage);
 }
 
+void tensor_use_end(tensor_storage *storage, int writes, const baton_error *failure) {
+  end_use(storage, writes, failure, NULL);
+}
+
+void tensor_use_fail(tensor_storage *storage, const baton_error *failure, tensor_notice *notice) {
+  end_use(storage, 1, failure, notice);
+}
+
 int tensor_storage_in_use(const tensor_storage *storage, int writes) {
   return atomic_load_explicit(&storage->writers, memory_order_acquire) ||
          (writes && atomic_load_explicit(&storage->readers, memory_order_acquire));
 }
 
-int tensor_untold(const tensor_storage *storage) {
-  return atomic_load_explicit(&storage->untold, memory_order_relaxed) != 0;
+int tensor_untold(tensor_storage *storage) {
+  if (!atomic_load_explicit(&storage->untold, memory_order_relaxed)) return 0;
+  pthread_mutex_lock(&storage->lock);
+  int untold = is_news(storage);
+  pthread_mutex_unlock(&storage->lock);
+  return untold;
 }
 
 /* With storage->lock held. */
@@ -140,7 +191,7 @@ baton_status tensor_await(const baton_tensor *tensor, int writes, baton_error *e
   if (!patient && tensor_storage_in_use(storage, writes))
     status = baton_error_set(err, BATON_CANCELLED, "the wait for %s was interrupted, its run goes on",
                              tensor_name_of(&tensor->view).text);
-  else if (storage->failures != failures || tensor_untold(storage))
+  else if (storage->failures != failures || is_news(storage))
     status = tell(storage, err);
   pthread_mutex_unlock(&storage->lock);
   return status;
@@ -150,7 +201,7 @@ baton_status tensor_take_failure(tensor_storage *storage, baton_error *err) {
   baton_status status = BATON_OK;
   if (!tensor_untold(storage)) return BATON_OK;
   pthread_mutex_lock(&storage->lock);
-  if (tensor_untold(storage)) status = tell(storage, err);
+  if (is_news(storage)) status = tell(storage, err);
   pthread_mutex_unlock(&storage->lock);
   return status;
 }

@@ -24,13 +24,23 @@ BATON_MUST_CHECK baton_status tensor_over_view(const baton_view *view, baton_ten
 void tensor_use_begin(tensor_storage *storage, int writes);
 void tensor_use_end(tensor_storage *storage, int writes, const baton_error *failure);
 
+/* Whether somebody has been told why a run failed: from then on it is no news for who touches what the run should have written.
+** Reference-counted; storages have holds of their own. NULL, as when memory is out, is one that is never told. Any thread. */
+typedef struct tensor_notice tensor_notice;
+tensor_notice *tensor_notice_create(void);
+void tensor_notice_release(tensor_notice *notice);
+void tensor_notice_tell(tensor_notice *notice);
+
+/* tensor_use_end of a write that did not happen, of a run that has such a notice. */
+void tensor_use_fail(tensor_storage *storage, const baton_error *failure, tensor_notice *notice);
+
 /* Waits until nobody writes the tensor, and with `writes` until nobody reads it either. Returns the error
 ** of a run that failed meanwhile, or that failed before and whose failure nobody has been told yet;
 ** `state` if this thread would wait for what only it can end. */
 baton_status tensor_await(const baton_tensor *tensor, int writes, baton_error *err);
 
 /* True if the last run that should have written the storage failed, and nobody has been told. */
-int tensor_untold(const tensor_storage *storage);
+int tensor_untold(tensor_storage *storage);
 /* The error of that run, which counts as told then; BATON_OK if there is none. Never waits. */
 baton_status tensor_take_failure(tensor_storage *storage, baton_error *err);
 
