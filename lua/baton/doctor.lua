@@ -87,7 +87,7 @@ end
 local function worker_program()
   local path, why, hint = host.worker_program()
   if path then return good(path) end
-  return missing(why, "only isolation = \"process\" needs it: " .. hint)
+  return missing(why, "only isolation = \"process\" needs it, the default of baton repl and baton test: " .. hint)
 end
 
 local function cache()

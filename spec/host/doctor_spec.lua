@@ -43,8 +43,8 @@ describe("baton doctor", function()
     assert.equal("missing", check.state)
     assert.equal("the worker program '/nowhere/baton-worker' (BATON_WORKER_PROGRAM) cannot be executed: "
       .. "No such file or directory", check.found)
-    assert.equal('only isolation = "process" needs it: BATON_WORKER_PROGRAM must name baton-worker of this version of '
-      .. "Baton", check.hint)
+    assert.equal('only isolation = "process" needs it, the default of baton repl and baton test: '
+      .. "BATON_WORKER_PROGRAM must name baton-worker of this version of Baton", check.hint)
     assert.is_true(works)
   end)
 

@@ -55,9 +55,8 @@ static int is_incomplete(lua_State *L, int status) {
          !strcmp(message + length - (sizeof mark - 1), mark);
 }
 
-/* Compiles the statement that begins with the line at index 1, reading more lines while it is incomplete.
-*Leaves the
-** function or the error on top. */
+/* Compiles the statement that begins with the line at index 1, reading more lines while it is incomplete. Leaves the function or
+** the error on top. */
 static int load_statement(lua_State *L) {
   for (;;) {
     size_t size;
