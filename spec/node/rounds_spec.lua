@@ -125,6 +125,7 @@ for _, isolation in ipairs { "thread", "process" } do
         if number == 2 then orch.submit_next_level(sum, { args.a }) end
         if number == 3 then orch.submit_next_level(stop, { args.c }) end
       end, { a = a, b = b, c = c })
+      assert.equal("rounds of a function", tostring(rounds))
       rounds:init_round()
       assert.same({ false, "enough" }, { pcall(rounds.launch, rounds) })
       rounds:init_round()

@@ -179,6 +179,13 @@ describe("orch.submit_sub with isolation " .. isolation, function()
     assert.is_nil(rawget(_G, "spec_calls"))
   end)
 
+  it("refuses results that cannot cross, without a traceback of what is not the user's", function()
+    local _, err = pcall(node.run, node, function(orch) orch.submit_sub(function(args) return args[1] end, { x }) end)
+    assert.same({ "invalid_argument", "the function: result 1 is a tensor", "write into a tensor of the arguments" },
+      { err.code, err.message, err.hint })
+    assert.is_nil(err.cause)
+  end)
+
   it("gives results after the run has been waited for, while there is the run", function()
     local task
     local run = node:submit(function(orch) task = orch.submit_sub(function(args) return args[1] * 2 end, { 21 }) end)

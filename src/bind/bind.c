@@ -51,6 +51,18 @@ int bind_new_class(lua_State *L, const char *class) {
   return made;
 }
 
+void bind_open_class(lua_State *L, const char *class, const char *noun, const luaL_Reg *events,
+                     const luaL_Reg *const *methods, lua_CFunction index) {
+  if (bind_new_class(L, class)) {
+    luaL_setfuncs(L, events, 0);
+    lua_newtable(L);
+    for (; *methods; methods++) bind_functions(L, noun, *methods);
+    if (index) lua_pushcclosure(L, index, 1);
+    lua_setfield(L, -2, "__index");
+  }
+  lua_pop(L, 1);
+}
+
 void *bind_test_class(lua_State *L, int index, const char *class) {
   if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index)) return NULL;
   lua_rawgeti(L, -1, 1);

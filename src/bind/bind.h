@@ -79,6 +79,11 @@ const char *bind_function_name(lua_State *L);
 ** identity. */
 int bind_new_class(lua_State *L, const char *class);
 
+/* The same with all that a class has: metamethods, and methods, whose errors call them "NOUN.NAME", as lists of lists that end with
+** NULL. `index`: __index, with a table of the methods as its upvalue 1; NULL: the table itself. Pushes nothing. */
+void bind_open_class(lua_State *L, const char *class, const char *noun, const luaL_Reg *events,
+                     const luaL_Reg *const *methods, lua_CFunction index);
+
 /* The userdata at `index` if it is of this class, else NULL. */
 void *bind_test_class(lua_State *L, int index, const char *class);
 

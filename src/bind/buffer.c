@@ -250,17 +250,6 @@ const luaL_Reg bind_buffer_methods[] = {{"malloc", worker_malloc},
                                         {"copy_from", worker_copy_from},
                                         {NULL, NULL}};
 
-static void open_class(lua_State *L, const char *class, const char *noun, const luaL_Reg *events,
-                       const luaL_Reg *methods, lua_CFunction index) {
-  luaL_newmetatable(L, class);
-  luaL_setfuncs(L, events, 0);
-  lua_newtable(L);
-  bind_functions(L, noun, methods);
-  lua_pushcclosure(L, index, 1);
-  lua_setfield(L, -2, "__index");
-  lua_pop(L, 1);
-}
-
 void bind_open_buffers(lua_State *L) {
   static const luaL_Reg methods[] = {{"tensor", buffer_tensor}, {"close", buffer_close}, {NULL, NULL}};
   static const luaL_Reg events[] = {
@@ -273,6 +262,7 @@ void bind_open_buffers(lua_State *L) {
                                            {"transpose", child_transpose},
                                            {NULL, NULL}};
   static const luaL_Reg child_events[] = {{"__tostring", child_tostring}, {NULL, NULL}};
-  open_class(L, buffer_class, "buffer", events, methods, buffer_index);
-  open_class(L, bind_child_class, "child_tensor", child_events, child_methods, child_index);
+  bind_open_class(L, buffer_class, "buffer", events, (const luaL_Reg *const[]){methods, NULL}, buffer_index);
+  bind_open_class(L, bind_child_class, "child_tensor", child_events,
+                  (const luaL_Reg *const[]){child_methods, NULL}, child_index);
 }

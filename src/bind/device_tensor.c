@@ -68,12 +68,7 @@ void bind_open_device_tensor(lua_State *L) {
                                      {"reshape", tensor_reshape},
                                      {"transpose", tensor_transpose},
                                      {NULL, NULL}};
-  bind_new_class(L, bind_device_tensor_class);
-  lua_newtable(L);
-  bind_functions(L, "device_tensor", methods);
-  lua_pushcclosure(L, tensor_index, 1);
-  lua_setfield(L, -2, "__index");
-  lua_pushcfunction(L, tensor_tostring);
-  lua_setfield(L, -2, "__tostring");
-  lua_pop(L, 1);
+  static const luaL_Reg events[] = {{"__tostring", tensor_tostring}, {NULL, NULL}};
+  bind_open_class(L, bind_device_tensor_class, "device_tensor", events,
+                  (const luaL_Reg *const[]){methods, NULL}, tensor_index);
 }

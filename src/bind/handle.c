@@ -194,13 +194,9 @@ void bind_open_handles(lua_State *L) {
   static const luaL_Reg methods[] = {{"close", handle_close}, {NULL, NULL}};
   static const luaL_Reg events[] = {
       {"__close", handle_close}, {"__gc", handle_collect}, {"__tostring", handle_tostring}, {NULL, NULL}};
-  luaL_newmetatable(L, handle_class);
-  luaL_setfuncs(L, events, 0);
-  lua_newtable(L);
-  bind_functions(L, "handle", methods);
-  lua_setfield(L, -2, "__index");
+  bind_open_class(L, handle_class, "handle", events, (const luaL_Reg *const[]){methods, NULL}, NULL);
   luaL_newmetatable(L, hold_class);
   lua_pushcfunction(L, hold_collect);
   lua_setfield(L, -2, "__gc");
-  lua_pop(L, 2);
+  lua_pop(L, 1);
 }

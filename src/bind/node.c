@@ -258,16 +258,12 @@ void bind_open_nodes(lua_State *L) {
                                      {NULL, NULL}};
   static const luaL_Reg events[] = {
       {"__close", node_end}, {"__gc", node_collect}, {"__tostring", node_tostring}, {NULL, NULL}};
+  static const luaL_Reg *const lists[] = {methods,
+                                          bind_node_run_methods,
+                                          bind_node_rounds_methods,
+                                          bind_node_memory_methods,
+                                          bind_node_handle_methods,
+                                          NULL};
   bind_open_orch(L);
-  luaL_newmetatable(L, node_class);
-  luaL_setfuncs(L, events, 0);
-  lua_newtable(L);
-  bind_functions(L, "node", methods);
-  bind_functions(L, "node", bind_node_run_methods);
-  bind_functions(L, "node", bind_node_rounds_methods);
-  bind_functions(L, "node", bind_node_memory_methods);
-  bind_functions(L, "node", bind_node_handle_methods);
-  lua_pushcclosure(L, node_index, 1);
-  lua_setfield(L, -2, "__index");
-  lua_pop(L, 1);
+  bind_open_class(L, node_class, "node", events, lists, node_index);
 }

@@ -237,12 +237,7 @@ static int task_tostring(lua_State *L) {
 
 void bind_open_sub_tasks(lua_State *L) {
   static const luaL_Reg methods[] = {{"result", task_result}, {NULL, NULL}};
+  static const luaL_Reg events[] = {{"__tostring", task_tostring}, {NULL, NULL}};
   node_set_scripts(bind_script_calls());
-  bind_new_class(L, bind_sub_task_class);
-  lua_pushcfunction(L, task_tostring);
-  lua_setfield(L, -2, "__tostring");
-  lua_newtable(L);
-  bind_functions(L, "task", methods);
-  lua_setfield(L, -2, "__index");
-  lua_pop(L, 1);
+  bind_open_class(L, bind_sub_task_class, "task", events, (const luaL_Reg *const[]){methods, NULL}, NULL);
 }

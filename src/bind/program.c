@@ -230,13 +230,7 @@ void bind_open_program(lua_State *L) {
       {"compile", program_compile}, {"forget", program_forget}, {"close", program_close}, {NULL, NULL}};
   static const luaL_Reg events[] = {
       {"__gc", program_close}, {"__close", program_close}, {"__tostring", program_tostring}, {NULL, NULL}};
-  if (luaL_newmetatable(L, bind_program_class)) {
-    luaL_setfuncs(L, events, 0);
-    lua_newtable(L);
-    bind_functions(L, "program", methods);
-    lua_pushcclosure(L, program_index, 1);
-    lua_setfield(L, -2, "__index");
-  }
-  lua_pop(L, 1);
+  bind_open_class(L, bind_program_class, "program", events, (const luaL_Reg *const[]){methods, NULL},
+                  program_index);
   bind_functions(L, "baton", functions);
 }

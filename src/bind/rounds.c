@@ -205,8 +205,12 @@ static int rounds_end(lua_State *L) { /* __close and __gc: what fails is logged 
 }
 
 static int rounds_tostring(lua_State *L) {
-  lua_getiuservalue(L, 1, 2);
-  lua_pushfstring(L, "rounds of %s", luaL_tolstring(L, -1, NULL));
+  const bind_rounds *rounds = luaL_checkudata(L, 1, rounds_class);
+  const char *closed = rounds->chip || rounds->node ? "" : " (closed)";
+  if (lua_getiuservalue(L, 1, 2) == LUA_TFUNCTION)
+    lua_pushfstring(L, "rounds of a function%s", closed);
+  else
+    lua_pushfstring(L, "rounds of %s%s", luaL_tolstring(L, -1, NULL), closed);
   return 1;
 }
 
@@ -223,10 +227,5 @@ void bind_open_rounds(lua_State *L) {
                                      {NULL, NULL}};
   static const luaL_Reg events[] = {
       {"__close", rounds_end}, {"__gc", rounds_end}, {"__tostring", rounds_tostring}, {NULL, NULL}};
-  luaL_newmetatable(L, rounds_class);
-  luaL_setfuncs(L, events, 0);
-  lua_newtable(L);
-  bind_functions(L, "rounds", methods);
-  lua_setfield(L, -2, "__index");
-  lua_pop(L, 1);
+  bind_open_class(L, rounds_class, "rounds", events, (const luaL_Reg *const[]){methods, NULL}, NULL);
 }

@@ -167,10 +167,5 @@ void bind_open_runs(lua_State *L) {
                                      {"timing", run_timing}, {"close", run_close}, {NULL, NULL}};
   static const luaL_Reg events[] = {
       {"__close", run_close}, {"__gc", run_close}, {"__tostring", run_tostring}, {NULL, NULL}};
-  luaL_newmetatable(L, run_class);
-  luaL_setfuncs(L, events, 0);
-  lua_newtable(L);
-  bind_functions(L, "run", methods);
-  lua_setfield(L, -2, "__index");
-  lua_pop(L, 1);
+  bind_open_class(L, run_class, "run", events, (const luaL_Reg *const[]){methods, NULL}, NULL);
 }

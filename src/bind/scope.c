@@ -49,10 +49,5 @@ int bind_scope_call(lua_State *L, bind_scope_end *end) {
 void bind_open_scopes(lua_State *L) {
   static const luaL_Reg methods[] = {{"close", scope_close}, {NULL, NULL}};
   static const luaL_Reg events[] = {{"__close", scope_close}, {"__gc", scope_collect}, {NULL, NULL}};
-  luaL_newmetatable(L, scope_class);
-  luaL_setfuncs(L, events, 0);
-  lua_newtable(L);
-  bind_functions(L, "scope", methods);
-  lua_setfield(L, -2, "__index");
-  lua_pop(L, 1);
+  bind_open_class(L, scope_class, "scope", events, (const luaL_Reg *const[]){methods, NULL}, NULL);
 }

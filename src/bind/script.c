@@ -101,6 +101,7 @@ static int take_error(lua_State *L) {
   baton_error *failure = &script_of(L)->job->failure;
   bind_take_failure(L, 1, failure);
   const char *trace = push_traceback(L);
+  if (!strchr(trace, '\n')) return 1; /* nobody but us called */
   if (failure->cause)
     baton_error_text(failure, BATON_FIELD_CAUSE, "%s\n%s", failure->cause, trace);
   else

@@ -203,21 +203,13 @@ void bind_open_worker(lua_State *L) {
       {"stats", worker_stats}, {"dump", worker_dump},       {NULL, NULL}};
   static const luaL_Reg events[] = {
       {"__close", worker_end}, {"__gc", worker_collect}, {"__tostring", worker_tostring}, {NULL, NULL}};
+  static const luaL_Reg *const lists[] = {
+      methods, bind_run_methods, bind_rounds_methods, bind_buffer_methods, bind_handle_methods, NULL};
   bind_open_runs(L);
   bind_open_rounds(L);
   bind_open_buffers(L);
   bind_open_handles(L);
   bind_open_nodes(L);
-  luaL_newmetatable(L, worker_class);
-  luaL_setfuncs(L, events, 0);
-  lua_newtable(L);
-  bind_functions(L, "worker", methods);
-  bind_functions(L, "worker", bind_run_methods);
-  bind_functions(L, "worker", bind_rounds_methods);
-  bind_functions(L, "worker", bind_buffer_methods);
-  bind_functions(L, "worker", bind_handle_methods);
-  lua_pushcclosure(L, worker_index, 1);
-  lua_setfield(L, -2, "__index");
-  lua_pop(L, 1);
+  bind_open_class(L, worker_class, "worker", events, lists, worker_index);
   bind_functions(L, "baton", functions);
 }
