@@ -1,5 +1,4 @@
 local command = require "spec.support.command"
-local node_scene = require "spec.support.node_scene"
 local scene_file = require "spec.support.scene"
 local session = require "spec.support.session"
 
@@ -54,7 +53,7 @@ describe("baton repl", function()
   end)
 
   it("has a node and the orchestrating function with a scene of level 3", function()
-    local scene = node_scene.write(folder .. "/scene.lua")
+    local scene = scene_file.write_for_node(folder .. "/scene.lua")
     prints("1000\n2\ntrue\nnil\tnil\n", "args.a.numel\nnode.workers\nnode:run(orchestrate, args);\n"
       .. "(args.a + args.b):allclose(args.c)\nchip, program\n", scene, "--case", "wide", "-d", "1-3")
     local result = repl("", scene, "-d", "1")

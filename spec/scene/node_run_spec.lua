@@ -1,6 +1,6 @@
 local command = require "spec.support.command"
 local json = require "baton.json"
-local scene_file = require "spec.support.node_scene"
+local scene_file = require "spec.support.scene"
 local tensor = require "baton.tensor"
 
 describe("on a scene of level 3", function()
@@ -9,7 +9,7 @@ describe("on a scene of level 3", function()
   teardown(function() command.remove(folder) end)
 
   local function path(name) return folder .. "/" .. name end
-  local function scene(changes) return scene_file.write(path "scene.lua", changes) end
+  local function scene(changes) return scene_file.write_for_node(path "scene.lua", changes) end
   local function run(...) return command.run { "run", ... } end
   local function shown(result) return (result.out:gsub("%d+%.%d+ ms", "T"):gsub("  device %S+", "  device T")) end
 

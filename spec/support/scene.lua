@@ -1,9 +1,9 @@
--- A small scene as a file: c = a + b on a vector core, with replaceable parts.
+-- Small scenes as files: c = a + b, with replaceable parts.
 local command = require "spec.support.command"
 
 local scene = {}
 
-local template = [==[
+local program = [==[
 local baton = require "baton"
 local tensor = require "baton.tensor"
 local program = baton.program {
@@ -20,6 +20,9 @@ local program = baton.program {
   },
   graph = function(g, a, b, c) g.aiv("add", a, b, c) end,
 }
+]==]
+
+local on_chip = [==[
 local scene = {
   name = "sum", program = program,
   cases = { { name = "small", params = { n = 8, x = 1.5 } }, { name = "wide", params = { n = 1000, x = 1.0 } },
@@ -33,9 +36,35 @@ local scene = {
 }
 ]==]
 
---- Writes the scene to `path`; `changes` is Lua that alters the tables `scene` before it is made.
+-- Each of two chips adds a half.
+local on_node = [==[
+local scene = {
+  name = "sums", level = 3, worker = { devices = 2 },
+  orchestrate = function(orch, args, p)
+    local half = p.n // 2
+    for worker = 0, 1 do
+      local list = {}
+      for i, name in ipairs { "a", "b", "c" } do list[i] = args[name]:slice(1, worker * half + 1, half) end
+      orch.submit_next_level(program, list, { worker = worker })
+    end
+  end,
+  cases = { { name = "small", params = { n = 8 } }, { name = "wide", params = { n = 1000 } } },
+  args = function(p, seed)
+    return { a = tensor.full("f32", { p.n }, 1.5), b = tensor.uniform("f32", { p.n }, { seed = seed }),
+      c = tensor.zeros("f32", { p.n }) }
+  end,
+  golden = function(args) return { c = args.a + args.b } end,
+}
+]==]
+
+--- Writes a scene of one chip to `path`; `changes` is Lua that alters the table `scene` before it is made.
 function scene.write(path, changes)
-  return command.write(path, template .. (changes or "") .. "\nreturn baton.scene(scene)\n")
+  return command.write(path, program .. on_chip .. (changes or "") .. "\nreturn baton.scene(scene)\n")
+end
+
+--- The same for one of level 3.
+function scene.write_for_node(path, changes)
+  return command.write(path, program .. on_node .. (changes or "") .. "\nreturn baton.scene(scene)\n")
 end
 
 return scene
