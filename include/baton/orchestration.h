@@ -170,10 +170,15 @@ struct baton_orch {
 /* The number of a kernel of the program, for baton_aic and baton_aiv. An unknown name fails the run. */
 static inline int baton_kernel(baton_orch *o, const char *name) { return o->calls->kernel(o, name); }
 
-/* Tensor argument `i` of the program. */
+/* Tensor argument `i` of the program: baton_param(args, i) where the orchestration is called `o`, as BATON_ORCHESTRATION does, or
+** baton_param(o, args, i). */
 static inline baton_view baton_param(baton_orch *o, const baton_args *args, uint32_t i) {
   return o->calls->param(o, args, i);
 }
+#define BATON_PARAM_OF_O(args, i)                               baton_param(o, args, i)
+#define BATON_PARAM_OF(o, args, i)                              baton_param(o, args, i)
+#define BATON_PARAM_BY_COUNT(first, second, third, chosen, ...) chosen
+#define baton_param(...)                                        BATON_PARAM_BY_COUNT(__VA_ARGS__, BATON_PARAM_OF, BATON_PARAM_OF_O, )(__VA_ARGS__)
 
 /* Submits one task on a matrix or vector core. The arguments are copied. */
 static inline baton_task baton_aic(baton_orch *o, int kernel, const baton_arg *args, uint32_t nargs,

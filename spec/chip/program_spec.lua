@@ -1,5 +1,7 @@
 local baton = require "baton"
+local programs = require "spec.support.programs"
 local raises = require("baton.busted").raises
+local tensor = require "baton.tensor"
 
 -- Options of a good program; `change` replaces some.
 local function options(change)
@@ -170,5 +172,31 @@ describe("baton.program", function()
     assert.equal("gemm: parameters 1 and 2 are both called 'x'", parameter { "x", "out" })
     assert.equal("gemm: kernel tile: parameter 1 (a): there is no dtype 'inn', did you mean 'any'?",
       kernel { signature = { { "a", "inn" } } })
+  end)
+end)
+
+describe("an orchestration in C", function()
+  it("gets arguments by their number, or by orchestration and number where that has another name", function()
+    local program <close> = baton.program {
+      name = "vector", signature = programs.abc, kernels = programs.kernels,
+      orchestration = { entry = "vector_orchestration", code = [[
+        #include <baton/orchestration.h>
+        static baton_view first(baton_orch *self, const baton_args *list) { return baton_param(self, list, 0); }
+        BATON_ORCHESTRATION(vector_orchestration) {
+          baton_view a = first(o, args), b = baton_param(args, 1), f = baton_param(args, 2);
+          int add = baton_kernel(o, "add"), adds = baton_kernel(o, "add_scalar");
+          baton_view c = baton_alloc(o, BATON_F32, a.ndim, a.shape), d = baton_alloc(o, BATON_F32, BATON_SHAPE(a.shape[0]));
+          baton_task t = baton_aiv(o, add, BATON_ARGS(baton_input(a), baton_input(b), baton_output(c)), NULL);
+          BATON_SCOPE(o) {
+            baton_aiv(o, adds, BATON_ARGS(baton_input(c), baton_output(d), baton_f32(1)),
+                      &(baton_task_options){ .deps = &t, .ndeps = 1 });
+            baton_aiv(o, add, BATON_ARGS(baton_input(d), baton_input(c), baton_output(f)), NULL);
+          }
+        }]] },
+    }
+    local chip <close> = baton.worker {}
+    local f = tensor.zeros("f32", { 3 })
+    chip:run(program, { tensor.arange("f32", { 3 }), tensor.full("f32", { 3 }, 10), f })
+    assert.same({ 21, 23, 25 }, f:totable())
   end)
 end)

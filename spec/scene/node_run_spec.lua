@@ -1,3 +1,4 @@
+require "baton.busted"
 local command = require "spec.support.command"
 local json = require "baton.json"
 local scene_file = require "spec.support.scene"
