@@ -6,7 +6,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Specs that hold for both isolations, and so are run with each.
-for_both=(spec/chip/{arena,conformance,fault,in_flight,object,rounds_fault,submit}_spec.lua)
+for_both=(spec/chip/{arena,blocks,buffer,conformance,fault,graph,in_flight,kept_graph,mix,object,program,record}_spec.lua
+  spec/chip/{rounds_fault,submit}_spec.lua)
 
 passed=0
 failed=0

@@ -2,6 +2,7 @@
 ** else is read or written. The first byte of an input chooses: one block, an error, or memory of both ends of a lane.
 ** Build with clang and -DBATON_SANITIZE=fuzzer-no-link,address,undefined; run fuzz_frame DIRECTORY. replay_frame, which every
 ** build has, runs the inputs of spec/c/corpus once. */
+#include "chip/dictation_format.h"
 #include "node/mailbox.h"
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,24 @@ enum { MOST_LINES = 64, MOST_BLOCKS = 2 * MOST_LINES };
 
 static void require(int holds) {
   if (!holds) abort();
+}
+
+/* Every part of every call of a graph lies within the call. */
+static void walk_calls(const char *at, uint64_t bytes) {
+  const char *field, *end = at + bytes;
+  chip_heard heard;
+  while (at < end) {
+    uint64_t one = chip_said_hear(at, (uint64_t)(end - at), &heard, &field);
+    const chip_said_arg *arg = heard.args;
+    require(one && one <= (uint64_t)(end - at));
+    for (uint32_t i = 0; i < heard.nargs; i++, arg = chip_said_next(arg))
+      require((const char *)(arg + 1) <= at + one && arg->ndim <= BATON_MAX_DIMS);
+    require((const char *)arg <= at + one);
+    if (heard.name) require(heard.name + strlen(heard.name) < at + one);
+    if (heard.options && heard.options->ndeps)
+      require((const char *)(heard.deps + heard.options->ndeps) <= at + one);
+    at += one;
+  }
 }
 
 /* Everything that a reader of a checked command looks at lies within the block. */
@@ -28,6 +47,7 @@ static void walk_command(const node_command *command, uint64_t bytes) {
     require(value->kind == NODE_BUFFER_TENSOR || value->offset + value->bytes >= value->offset);
   }
   require(node_command_data(command) + command->ndata <= end);
+  if (command->operation == NODE_GRAPH) walk_calls(node_command_data(command), command->ndata);
 }
 
 static void walk_reply(const node_reply *reply, uint64_t bytes) {

@@ -1,4 +1,6 @@
 /* Blocks that cross to workers: what passes the checks, what is refused and by which name, and errors as bytes. */
+#include "chip/dictation.h"
+#include "chip/dictation_format.h"
 #include "node/command.h"
 #include <baton/baton.h>
 #include <math.h>
@@ -96,7 +98,8 @@ static void commands_name_the_wrong_field_of_the_header(void **state) {
   assert_refused("bytes", command_of(b)->bytes = NODE_DATA_MOST + 8);
   assert_refused("operation", command_of(b)->operation = 0);
   assert_refused("operation", command_of(b)->operation = NODE_OPERATION_COUNT);
-  assert_refused("flags", command_of(b)->flags |= 4);
+  assert_refused("flags", command_of(b)->flags |= 8);
+  assert_refused("flags", (command_of(b)->flags |= NODE_FED, command_of(b)->operation = NODE_CALL_SCRIPT));
   assert_refused("ndata", command_of(b)->flags = 0);
   assert_refused("ndata", command_of(b)->ndata += 8);
   assert_refused("ndata", command_of(b)->ndata = UINT32_MAX);
@@ -188,6 +191,102 @@ static node_reply whole_reply(void) {
     assert_string_equal(name, wrong_reply(reply, reply.bytes)); \
   } while (0)
 
+/* --- Calls of a graph ----------------------------------------------------------------------------------- */
+
+/* A task with everything that a task can have: options, deps, a name, a predicate, a tensor and a scalar. */
+typedef struct graph_block {
+  node_command command;
+  chip_said said;
+  chip_said_lane lane;
+  chip_said_options options;
+  uint32_t deps[2];
+  char name[8];
+  chip_said_predicate predicate;
+  chip_said_arg operand;
+  int64_t operand_shape[2], index[1];
+  chip_said_arg tensor;
+  int64_t shape[4];
+  chip_said_arg scalar;
+} graph_block;
+
+static void make_graph(graph_block *b) {
+  const chip_said_arg tensor = {.tag = BATON_INPUT, .dtype = BATON_I32, .origin = CHIP_FROM_ARGUMENT};
+  uint32_t bytes = (uint32_t)(sizeof *b - sizeof b->command);
+  memset(b, 0, sizeof *b);
+  b->command = (node_command){.bytes = sizeof *b, .operation = NODE_GRAPH, .ndata = bytes};
+  b->said = (chip_said){.bytes = bytes,
+                        .call = CHIP_SAYS_SUBMIT,
+                        .detail = BATON_AIV,
+                        .flags = CHIP_SAYS_OPTIONS | CHIP_SAYS_PREDICATE};
+  b->lane = (chip_said_lane){.kernel = 1, .nargs = 2};
+  b->options = (chip_said_options){.ndeps = 2, .name = 6};
+  strcpy(b->name, "label");
+  b->predicate = (chip_said_predicate){.compare = BATON_LESS, .nindex = 1};
+  b->operand = b->tensor = tensor;
+  b->operand.ndim = 1;
+  b->operand_shape[0] = 3;
+  b->tensor.ndim = 2;
+  b->shape[0] = b->shape[1] = 2;
+  b->scalar = (chip_said_arg){.tag = BATON_SCALAR, .dtype = BATON_F64};
+}
+
+static const char *wrong_graph(const graph_block *b) {
+  const char *field;
+  (void)node_command_check(b, sizeof *b, &field);
+  return field;
+}
+
+#define assert_graph_refused(name, statement)  \
+  do {                                         \
+    graph_block block_, *b = &block_;          \
+    make_graph(b);                             \
+    assert_null(wrong_graph(b));               \
+    statement;                                 \
+    assert_non_null(wrong_graph(b));           \
+    assert_string_equal(name, wrong_graph(b)); \
+  } while (0)
+
+static void calls_of_a_graph_name_the_wrong_field(void **state) {
+  (void)state;
+  assert_graph_refused("flags", b->command.flags = NODE_REPORT);
+  assert_graph_refused("call.bytes", b->said.bytes = 0);
+  assert_graph_refused("call.bytes", b->said.bytes += 8);
+  assert_graph_refused("call.bytes", b->said.bytes = UINT32_MAX - 7);
+  assert_graph_refused("call", b->said.call = 0);
+  assert_graph_refused("call", b->said.call = CHIP_SAYINGS);
+  assert_graph_refused("call.flags", b->said.flags |= 8);
+  assert_graph_refused("call.detail", b->said.detail = 3);
+  assert_graph_refused("call.nargs", b->lane.nargs = UINT32_MAX);
+  assert_graph_refused("call.deps", b->options.ndeps = UINT32_MAX);
+  assert_graph_refused("call.name", b->options.name = UINT32_MAX);
+  assert_graph_refused("call.name", b->name[5] = 'l');
+  assert_graph_refused("call.predicate", b->predicate.compare = BATON_GREATER_EQUAL + 1);
+  assert_graph_refused("call.predicate", b->predicate.nindex = BATON_MAX_DIMS + 1);
+  assert_graph_refused("call.index", b->predicate.nindex = 2);
+  assert_graph_refused("call.arg", b->tensor.tag = BATON_SCALAR + 1);
+  assert_graph_refused("call.arg", b->tensor.dtype = BATON_DTYPE_COUNT);
+  assert_graph_refused("call.arg", b->tensor.ndim = BATON_MAX_DIMS + 1);
+  assert_graph_refused("call.arg", b->tensor.origin = CHIP_FROM_MADE + 1);
+  assert_graph_refused("call.arg.shape", b->shape[0] = INT64_MAX);
+  assert_graph_refused("call.arg.shape", b->shape[0] = -1);
+  assert_graph_refused("call.arg.shape", b->tensor.dtype = BATON_NO_DTYPE);
+}
+
+static void calls_of_a_graph_that_end_early_are_refused(void **state) {
+  (void)state;
+  graph_block b;
+  const char *field;
+  make_graph(&b);
+  for (uint32_t bytes = 8; bytes < b.said.bytes; bytes += 8) {
+    assert_false(chip_dictation_check(&b.said, bytes, &field));
+    graph_block shorter = b;
+    shorter.said.bytes = bytes;
+    assert_false(chip_dictation_check(&shorter.said, bytes, &field));
+  }
+  assert_true(chip_dictation_check(&b.said, b.said.bytes, &field));
+  assert_int_equal(chip_dictation_cut((const char *)&b.said, b.said.bytes), b.said.bytes);
+}
+
 static void replies_name_the_wrong_field(void **state) {
   (void)state;
   assert_string_equal("bytes", wrong_reply(whole_reply(), 48));
@@ -197,6 +296,7 @@ static void replies_name_the_wrong_field(void **state) {
   assert_reply_refused("ndata", reply.ndata = UINT32_MAX);
   assert_reply_refused("status", reply.status = BATON_STATUS_COUNT);
   assert_reply_refused("lost", reply.lost = 2);
+  assert_reply_refused("asks", reply.asks = 2);
   assert_reply_refused("device_us", reply.device_us = -1);
   assert_reply_refused("device_us", reply.device_us = NAN);
   assert_reply_refused("host_us", reply.host_us = NAN);
@@ -331,6 +431,8 @@ int main(void) {
       cmocka_unit_test(commands_name_the_wrong_field_of_a_value),
       cmocka_unit_test(copies_are_between_a_buffer_and_host_memory),
       cmocka_unit_test(blocks_that_end_early_are_refused),
+      cmocka_unit_test(calls_of_a_graph_name_the_wrong_field),
+      cmocka_unit_test(calls_of_a_graph_that_end_early_are_refused),
       cmocka_unit_test(replies_name_the_wrong_field),
       cmocka_unit_test(errors_arrive_with_every_field),
       cmocka_unit_test(errors_are_cut_at_their_longest_texts),

@@ -314,73 +314,330 @@ describe("a chip with process isolation", function()
 end)
 
 describe("a Lua graph for a chip with process isolation", function()
+  local runtimes = { "host_build_graph", "tensormap_and_ringbuffer" }
   local chip
   before_each(function() chip = open() end)
   after_each(function() chip:close() end)
 
-  it("is called in the child with copies of its upvalues, and kept there", function()
-    local digit, calls = 7, 0
-    local program = programs.vector { name = "sum", signature = programs.abc, graph = function(g, a, b, c)
+  local function program(graph, options)
+    options = options or {}
+    return baton.program { name = "lua", signature = options.signature or programs.abc, kernels = programs.kernels, graph = graph,
+      keep = options.keep }
+  end
+
+  -- What is raised with thread isolation, and the same is raised here.
+  local function same_error(graph, arguments_of, config, signature)
+    local thread <close> = baton.worker { isolation = "thread", device = 1 }
+    local failing = program(graph, { signature = signature })
+    local ok, expected = pcall(thread.run, thread, failing, arguments_of(), config)
+    assert.is_false(ok)
+    local done, err = pcall(chip.run, chip, failing, arguments_of(), config)
+    assert.is_false(done)
+    assert.same({ expected.code, expected.message, expected.hint, expected.kernel, expected.task },
+      { err.code, err.message, err.hint, err.kernel, err.task })
+    check_works(chip)
+    assert.equal(1, chip:stats().children_started)
+    return err.message
+  end
+
+  it("is called here, as often as with thread isolation", function()
+    local calls = 0
+    local counting = program(function(g, a, b, c)
       calls = calls + 1
       g.aiv("add", a, b, c)
-      g.aiv("append", c, digit)
-    end }
+      g.aiv("append", c, 7)
+    end)
     for _ = 1, 3 do
       local list = arguments(8)
-      chip:run(program, list)
+      chip:run(counting, list)
       assert.equal(57, list.c:get(1))
       assert.equal(5, list.c:get(8))
     end
+    assert.equal(1, calls)
     local stats = chip:stats()
     assert.same({ 1, 2, 6 }, { stats.graph_builds, stats.graph_replays, stats.tasks })
-    program:forget()
-    chip:run(program, arguments(8))
-    assert.equal(2, chip:stats().graph_builds)
-    assert.equal(0, calls)
-  end)
-
-  it("reads elements on both runtimes", function()
-    local program = programs.vector { name = "copy", signature = { { "a", "in", "f32" }, { "c", "out", "f32" } },
-      graph = function(g, a, c) g.aiv("add_scalar", a, c, g.get(a, 2)) end }
-    for _, runtime in ipairs { "host_build_graph", "tensormap_and_ringbuffer" } do
-      for value = 1, 2 do
-        local a, c = tensor.full("f32", { 4 }, 10), tensor.zeros("f32", { 4 })
-        a:set(value, 2)
-        chip:run(program, { a = a, c = c }, { runtime = runtime })
-        assert.equal(10 + value, c:get(1))
-      end
+    chip:run(counting, arguments(9)) -- of another shape
+    assert.equal(2, calls)
+    counting:forget()
+    chip:run(counting, arguments(8))
+    assert.equal(3, calls)
+    for i = 1, 2 do
+      chip:run(counting, arguments(8), { runtime = "tensormap_and_ringbuffer" })
+      assert.equal(3 + i, calls)
     end
   end)
 
-  it("raises what it raised there", function()
-    local program = programs.vector { name = "failing", signature = programs.abc, graph = function() error("no way") end }
-    assert.matches("no way", raises("user_fail", chip.run, chip, program, arguments(8)))
-    local wrong = programs.vector { name = "wrong", signature = programs.abc, graph = function(g, a) g.aiv("nothing", a) end }
-    local thread <close> = baton.worker { isolation = "thread", device = 1 }
-    local ok, err = pcall(thread.run, thread, wrong, arguments(8))
-    assert.is_false(ok)
-    assert.equal(err.message, raises(err.code, chip.run, chip, wrong, arguments(8)))
-    check_works(chip)
-    assert.equal(1, chip:stats().children_started)
+  it("is executed as it was built last", function()
+    local digit = 1
+    local changing = program(function(g, a, b, c)
+      g.aiv("add", a, b, c)
+      g.aiv("append", c, digit)
+    end, { keep = false })
+    for i = 1, 3 do
+      local list = arguments(8)
+      digit = i
+      chip:run(changing, list)
+      assert.equal(50 + i, list.c:get(1))
+    end
+    local kept = program(function(g, a, b, c)
+      g.aiv("add", a, b, c)
+      g.aiv("append", c, digit)
+    end)
+    local first, again = arguments(8), arguments(8)
+    chip:run(kept, first)
+    kept:forget()
+    digit = 9
+    chip:run(kept, again)
+    assert.same({ 53, 59 }, { first.c:get(1), again.c:get(1) })
   end)
 
-  it("is refused if it captures what cannot go there, by name", function()
-    local program = programs.vector { name = "capturing", signature = programs.abc, graph = function() return chip.state end }
-    local message = raises("invalid_argument", chip.run, chip, program, arguments(8))
-    assert.matches("upvalue 'chip' is a baton.worker", message)
-    assert.equal(message, raises("invalid_argument", chip.rounds, chip, program, arguments(8)))
-    assert.equal(message, raises("invalid_argument", chip.register, chip, program))
-    assert.equal(message, raises("invalid_argument", open, { prewarm = { program }, device = 1 }))
+  it("prints where everything else does", function()
+    local result = command.run { "-e", [[
+      local baton, tensor = require "baton", require "baton.tensor"
+      local line = "seen"
+      local function print_line() print(line) end
+      local chip <close> = baton.worker { isolation = "process" }
+      local p = baton.program { name = "p", signature = { { "x", "inout", "f32" } }, kernels = {}, graph = function(g, x)
+        print_line()
+        line = "gone"
+        g.dummy { x }
+      end }
+      chip:run(p, { x = tensor.zeros("f32", { 4 }) })
+      print(line)
+    ]] }
+    assert.same({ 0, "seen\ngone\n", "" }, { result.status, result.out, result.err })
   end)
 
-  it("is told to the next child, too", function()
-    local program = programs.vector { name = "sum", signature = programs.abc,
-      graph = function(g, a, b, c) g.aiv("add", a, b, c) end }
-    chip:run(program, arguments(8))
-    assert.equal("worker_lost", failure(chip, 5).code)
-    local list = arguments(8)
-    chip:run(program, list)
-    assert.equal(5, list.c:get(8))
-    assert.equal(2, chip:stats().graph_builds)
-  end)
+  for _, runtime in ipairs(runtimes) do
+    describe("on " .. runtime, function()
+      local config = { runtime = runtime }
+
+      it("may capture anything", function()
+        local seen
+        chip:run(program(function(g, a, b, c)
+          seen = chip.state
+          g.aiv("add", a, b, c)
+        end), arguments(8), config)
+        assert.is_true(seen == "ready" or seen == "busy")
+      end)
+
+      it("has what it raises rethrown as it is", function()
+        local object = setmetatable({}, { __tostring = function() return "mine" end })
+        for _, raised in ipairs { object, "text", 7 } do
+          local failing = program(function(g, a, b, c)
+            g.aiv("add", a, b, c)
+            error(raised, 0)
+          end)
+          local list = arguments(8)
+          for _, call in ipairs { chip.run, chip.submit } do
+            local ok, err = pcall(call, chip, failing, list, config)
+            assert.is_false(ok)
+            assert.is_true(rawequal(raised, err))
+          end
+          assert.equal(-1, list.c:get(1))
+        end
+        check_works(chip)
+        assert.equal(1, chip:stats().children_started)
+      end)
+
+      it("reads elements, as often as it likes", function()
+        local reading = program(function(g, a, c)
+          for i = 1, 50 do
+            if g.get(a, i) ~= i then g.fail("element " .. i) end
+          end
+          g.aiv("add_scalar", a, c, g.get(a, 2))
+        end, { signature = { { "a", "in", "f32" }, { "c", "out", "f32" } } })
+        for _ = 1, 2 do
+          local a, c = tensor.arange("f32", { 50 }), tensor.zeros("f32", { 50 })
+          for i = 1, 50 do a:set(i, i) end
+          chip:run(reading, { a = a, c = c }, config)
+          assert.equal(52, c:get(50))
+        end
+      end)
+
+      it("stores elements", function()
+        local storing = program(function(g, a, b, c)
+          g.set(c, 5, 1)
+          g.aiv("append", c, 3)
+          g.aiv("add", a, b, c:slice(1, 2, 8))
+        end, { signature = { { "a", "in", "f32" }, { "b", "in", "f32" }, { "c", "inout", "f32" } } })
+        for _ = 1, 2 do
+          local list = arguments(8)
+          list.c = tensor.zeros("f32", { 9 })
+          chip:run(storing, list, config)
+          assert.same({ 53, 5, 5 }, { list.c:get(1), list.c:get(2), list.c:get(9) })
+        end
+      end)
+
+      it("uses scopes, intermediates, deps, records, mixed tasks and views", function()
+        local function build(g, a, b, c)
+          local function plus(x, y)
+            local z = g.alloc("f32", { 8 })
+            g.aiv("add", x, y, z)
+            return z
+          end
+          local added, joined
+          g.scope(function()
+            local t <const> = g.alloc("f32", { 8 }, { fill = 1 })
+            g.scope(function()
+              local u = plus(a, t)
+              added = g.aiv("add", u, b, c)
+            end)
+            g.scope({ mode = "manual" }, function() -- deps alone order what happens here
+              local first = g.aiv("append", { c, 1 }, { deps = { added } })
+              local second = g.aiv("append", { c, 2 }, { deps = { first }, name = "second" })
+              joined = g.dummy({}, { deps = { added, first, second } })
+            end)
+          end)
+          for i = 3, 4 do
+            joined = g.record("digit", function(x, digit) g.aiv("append", x, digit) end, { c, i }, { deps = { joined } })
+          end
+          g.mix({ aic = "start" }, { c, 5 })
+          local _, last = g.aiv("add", a:slice(1, 1, 4), b:slice(1, 5, 4), baton.output { "f32", { 4 } })
+          g.aiv("add", last, last, c:slice(1, 5, 4))
+        end
+        local thread <close> = baton.worker { isolation = "thread", device = 1 }
+        local mixed = program(build)
+        for _ = 1, 2 do
+          local mine, expected = arguments(8), arguments(8)
+          thread:run(mixed, expected, config)
+          chip:run(mixed, mine, config)
+          for i = 1, 8 do assert.equal(expected.c:get(i), mine.c:get(i)) end
+          assert.equal(612345, mine.c:get(1))
+          assert.equal(10, mine.c:get(8))
+        end
+      end)
+
+      it("hands on scalars of the run", function()
+        local calls = 0
+        local scaled = program(function(g, a, c)
+          calls = calls + 1
+          g.aiv("add_scalar", a, c, g.scalar "value")
+        end, { signature = { { "a", "in", "f32" }, { "c", "out", "f32" }, { "value", "f32" } } })
+        for i = 1, 3 do
+          local a, c = tensor.full("f32", { 4 }, 1), tensor.zeros("f32", { 4 })
+          chip:run(scaled, { a = a, c = c, value = i }, config)
+          assert.equal(1 + i, c:get(4))
+        end
+        assert.equal(runtime == "host_build_graph" and 1 or 3, calls)
+      end)
+
+      it("may be long", function()
+        local count = os.getenv "BATON_TEST_SMALL" and 5000 or 100000
+        local x = tensor.zeros("f32", { 4 })
+        local kernel = { core = "aiv", code = [[
+          #include <baton/kernel.h>
+          BATON_KERNEL(count) { baton_io(args, 0, float)[0] += 1; }]], signature = { { "x", "inout" } } }
+        local long = baton.program { name = "long", signature = { { "x", "inout", "f32" } }, kernels = { count = kernel },
+          graph = function(g, t)
+            for _ = 1, count do g.aiv("count", t) end
+          end }
+        for i = 1, 2 do
+          chip:run(long, { x = x }, config)
+          assert.equal(i * count, x:get(1))
+        end
+      end)
+
+      it("says the same as with thread isolation when it is wrong", function()
+        local function sixteen() return arguments(16) end
+        assert.matches("no kernel", same_error(function(g, a) g.aiv("nothing", a) end, sixteen, config))
+        same_error(function(g, a, b) g.aiv("add", a, b) end, sixteen, config)
+        same_error(function(g, a, b) g.aiv("add", a, b, a) end, sixteen, config)
+        same_error(function(g, a, b, c)
+          g.aiv("add", a, b, c)
+          g.fail("enough")
+        end, sixteen, config)
+        same_error(function(g, a, b, c)
+          local stale
+          g.scope(function() stale = g.alloc("f32", { 16 }) end)
+          g.aiv("add", a, b, c)
+          g.aiv("add", a, stale, c)
+        end, sixteen, config)
+        same_error(function(g) g.alloc("f32", { 1 << 40 }) end, sixteen, config)
+        same_error(function(g)
+          for _ = 1, 200 do g.scope() end
+        end, sixteen, config)
+        same_error(function(g, _, _, c)
+          for _ = 1, 3 do g.aiv("stop", c, 4.5) end
+        end, sixteen, config)
+        same_error(function(g, _, _, c)
+          for _ = 1, 1000 do g.alloc("f32", { 16 }) end
+          g.aiv("append", c, 1)
+        end, sixteen, { runtime = runtime, ring_heap = 4096 })
+      end)
+
+      it("is called in every round that builds", function()
+        local calls, list = 0, arguments(8)
+        local rounds <close> = chip:rounds(program(function(g, a, b, c)
+          calls = calls + 1
+          g.aiv("add", a, b, c)
+        end), list, config)
+        for i in rounds:each(5) do
+          assert.equal(5, list.c:get(8))
+          assert.equal(runtime == "host_build_graph" and 1 or i, calls)
+        end
+      end)
+
+      it("loses its run when the child is killed in the middle", function()
+        local before, after
+        local killing = program(function(g, a, b, c)
+          g.aiv("add", a, b, c)
+          before = true
+          assert(os.execute("kill -KILL " .. chip:dump():match "child: pid (%d+)"))
+          if runtime == "tensormap_and_ringbuffer" then
+            for _ = 1, 100000 do g.aiv("append", c, 1) end
+          end
+          after = true
+        end)
+        local list = arguments(8)
+        local ok, err = pcall(chip.run, chip, killing, list, config)
+        assert.is_true(before)
+        if ok then -- nothing was under way, and its death was seen before
+          assert.equal("host_build_graph", runtime)
+        else
+          assert.equal("worker_lost", err.code)
+          assert.equal(-1, list.c:get(1))
+          assert.equal(runtime == "host_build_graph" or nil, after)
+        end
+        check_works(chip)
+        assert.equal(2, chip:stats().children_started)
+      end)
+
+      it("may be submitted behind runs in flight", function()
+        local graph = program(function(g, a, b, c) g.aiv("add", a, b, c) end)
+        local lists, runs = {}, {}
+        for i = 1, 4 do
+          lists[i] = arguments(64)
+          runs[i] = chip:submit(i % 2 == 0 and graph or sum, lists[i], i % 2 == 0 and config or nil)
+        end
+        for i = 1, 4 do
+          assert.is_true(runs[i]:wait(seconds))
+          assert.equal(5, lists[i].c:get(64))
+        end
+      end)
+
+      it("is told to the next child, too", function()
+        local calls = 0
+        local told = program(function(g, a, b, c)
+          calls = calls + 1
+          g.aiv("add", a, b, c)
+        end)
+        chip:run(told, arguments(8), config)
+        assert.equal("worker_lost", failure(chip, 5).code)
+        local list = arguments(8)
+        chip:run(told, list, config)
+        assert.equal(5, list.c:get(8))
+        assert.equal(runtime == "host_build_graph" and 1 or 2, calls)
+      end)
+
+      it("must not wait for its own worker", function()
+        local inside
+        chip:run(program(function(g, a, b, c)
+          inside = select(2, pcall(chip.run, chip, sum, arguments(8)))
+          g.aiv("add", a, b, c)
+        end), arguments(8), config)
+        assert.equal("state", inside.code)
+      end)
+    end)
+  end
 end)

@@ -51,7 +51,7 @@ static void remember(lua_State *L, int handles, baton_handle handle) {
 static int
 worker_register(lua_State *L) { /* worker:register(program) -> handle; the same for equal content */
   baton_worker *worker = bind_check_worker(L, 1);
-  baton_program *program = bind_check_program_of(L, worker, 2);
+  baton_program *program = bind_check_program(L, 2);
   baton_handle handle;
   lua_settop(L, 2);
   lua_getiuservalue(L, 1, 1); /* the handles by number */

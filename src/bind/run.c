@@ -20,7 +20,7 @@ void bind_read_submission(lua_State *L, bind_submission *s) {
   lua_settop(L, 4);
   s->worker = bind_check_worker(L, 1);
   s->hold = bind_resolve_handle(L, s->worker, 2);
-  s->program = s->hold ? s->hold->program : bind_check_program_of(L, s->worker, 2);
+  s->program = s->hold ? s->hold->program : bind_check_program(L, 2);
   const char *who = baton_program_name(s->program);
   const chip_signature *signature = chip_program_signature(s->program);
   if (lua_isnoneornil(L, 3)) {

@@ -6,7 +6,6 @@
 #include "bind/node.h"
 #include "bind/program.h"
 #include "bind/worker_options.h"
-#include "chip/elsewhere.h"
 #include "tensor/file.h"
 #include <string.h>
 
@@ -24,10 +23,6 @@ baton_worker *bind_check_worker(lua_State *L, int arg) {
   if (!userdata) bind_bad_argument(L, "a worker expected, got %s", bind_describe(L, arg));
   if (!userdata->worker) bind_fail(L, BATON_CLOSED, "the worker is closed");
   return userdata->worker;
-}
-
-baton_program *bind_check_program_of(lua_State *L, const baton_worker *worker, int index) {
-  return chip_worker_is_elsewhere(worker) ? bind_check_node_program(L, index) : bind_check_program(L, index);
 }
 
 void bind_push_weak_table(lua_State *L) {

@@ -9,10 +9,6 @@
 /* The worker at `arg`, closed or not; raises `invalid_argument` for what is none. */
 baton_worker *bind_check_worker(lua_State *L, int arg);
 
-/* The program at `index`, ready for that worker: for one in a child its graph, a Lua function, is made into bytes. Raises for what is
-** no program, and for what cannot cross. Borrowed as by bind_check_program. */
-baton_program *bind_check_program_of(lua_State *L, const baton_worker *worker, int index);
-
 /* Pushes "file:line" of the Lua code that called the running function; NULL, with nothing pushed, if it is
 ** none. */
 const char *bind_push_place(lua_State *L);

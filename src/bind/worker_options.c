@@ -168,7 +168,7 @@ static void read_prewarm(lua_State *L, int crosses, baton_worker_options *option
 }
 
 void bind_read_common_options(lua_State *L, baton_worker_options *options) {
-  int crosses = bind_option_level(L) != 2 || bind_read_isolation(L) == BATON_PROCESS;
+  int crosses = bind_option_level(L) != 2;
   memset(options, 0, sizeof *options);
   options->platform = bind_option_string(L, 1, "platform", NULL);
   if (!options->platform) options->platform = default_platform(L);

@@ -4,11 +4,14 @@
 ** elsewhere is the execution: in the place of the lanes of a launch the table is asked to have the program run over memory that
 ** is placed already. So what a user sees of checks, messages, buffers and rounds is the same code.
 **
-** The engine of a run here is never begun: it stands for the heap, which the run takes of the device's memory. */
+** The engine of a run here executes nothing: it stands for the heap, which the run takes of the device's memory. Graphs must be
+** called on the thread that submits. On host_build_graph they are, over this engine, before the launch, and what runs elsewhere
+** is another graph of the same calls; on tensormap_and_ringbuffer they are dictated while the run has its turn
+** (chip/dictation.h). */
 #ifndef CHIP_ELSEWHERE_H
 #define CHIP_ELSEWHERE_H
 
-#include "chip/program/text.h"
+#include "chip/dictation.h"
 #include <baton/worker.h>
 
 typedef struct chip_elsewhere {
@@ -19,6 +22,10 @@ typedef struct chip_elsewhere {
   ** into the run, as do its times. What has crashed or hung has been replaced when this returns; if it cannot be, the worker is
   ** lost. */
   void (*execute)(void *context, baton_run *run);
+
+  /* On the thread that submits, while `execute` waits: who takes what the graph of the run dictates, until its function has
+  ** returned. */
+  void (*listen)(void *context, baton_run *run, chip_sink *out);
 
   /* run->cancelled is set; any run of the worker, begun or not. Any thread, with the lock of the worker held. */
   void (*cancel)(void *context, const baton_run *run);
@@ -39,9 +46,6 @@ typedef struct chip_elsewhere {
 
 /* From now on the worker, which nobody uses yet, executes there. The table is static; the context is the worker's. */
 void chip_worker_move(baton_worker *worker, const chip_elsewhere *table, void *context);
-
-/* Constant once the worker is open. */
-int chip_worker_is_elsewhere(const baton_worker *worker);
 
 /* There is no place any more, and no new one, for `why`: the worker is lost, and its unfinished runs fail. Any thread. */
 void chip_worker_lose_place(baton_worker *worker, const baton_error *why);

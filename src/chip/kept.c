@@ -1,4 +1,5 @@
 #include "chip/kept.h"
+#include "base/atomic.h"
 #include "base/memory.h"
 #include "chip/program/scalar.h"
 #include <string.h>
@@ -15,6 +16,8 @@ struct chip_kept_graph {
   task_graph *graph;
   void *memory; /* of the graph, not aligned */
   chip_looks looks;
+  chip_text calls;
+  uint64_t way, number;
   chip_sizes sizes;
   const device_platform *platform;
   chip_patch *patches;
@@ -29,6 +32,7 @@ struct chip_kept_graph {
 static void free_graph(chip_kept_graph *graph) {
   if (!graph) return;
   chip_looks_close(&graph->looks);
+  chip_text_free(&graph->calls);
   base_free(graph->patches);
   base_free(graph->argument_bytes);
   base_free(graph->memory);
@@ -70,6 +74,11 @@ void chip_kept_give(chip_kept *kept, chip_kept_graph *graph) {
 }
 
 task_graph *chip_kept_graph_of(chip_kept_graph *graph) { return graph->graph; }
+
+const chip_text *chip_kept_calls_of(const chip_kept_graph *graph, uint64_t *number) {
+  *number = graph->number;
+  return &graph->calls;
+}
 
 /* --- Patches ---------------------------------------------------------------------------------------------------- */
 
@@ -131,12 +140,14 @@ static int same_engine(const chip_kept_graph *graph, const chip_engine *engine) 
 }
 
 baton_status chip_kept_take(chip_kept *kept, const chip_engine *engine, const chip_bindings *bindings,
-                            chip_kept_graph **out, baton_error *err) {
+                            uint64_t way, chip_kept_graph **out, baton_error *err) {
   *out = NULL;
   pthread_mutex_lock(&kept->lock);
   for (chip_kept_graph **link = &kept->graphs; *link && !*out; link = &(*link)->next) {
     chip_kept_graph *graph = *link;
-    if (graph->in_use || !same_engine(graph, engine) || !chip_looks_same(&graph->looks, bindings)) continue;
+    if (graph->in_use || graph->way != way || !same_engine(graph, engine) ||
+        !chip_looks_same(&graph->looks, bindings))
+      continue;
     graph->in_use = 1;
     *out = graph;
     *link = graph->next; /* to the front */
@@ -202,6 +213,7 @@ static void payload_moved(void *context, void *copy, const void *original, uint3
       continue;
     }
     item->view = (const baton_view *)(const void *)((char *)copy + ((const char *)item->view - begin));
+    if (c->graph->way == CHIP_GRAPH_RUNS_ELSEWHERE) continue; /* no kernel looks at it here */
     const char *base =
         item->argument ? c->bindings->items[item->argument - 1].kernel_bytes : c->engine->heap_bytes;
     add_patch(c, item, (uint64_t)((const char *)item->value.data - base));
@@ -226,14 +238,23 @@ static void list_graph(chip_kept *kept, chip_kept_graph *graph) {
   pthread_mutex_unlock(&kept->lock);
 }
 
+void chip_built_free(chip_built *built) {
+  chip_looks_close(&built->looks);
+  chip_text_free(&built->calls);
+}
+
 static chip_kept_graph *new_graph(const chip_engine *engine, const chip_bindings *bindings,
-                                  chip_looks *looks) {
+                                  chip_built *built) {
+  static _Atomic uint64_t numbers;
   chip_kept_graph *graph = base_calloc(1, sizeof *graph);
   if (!graph) {
-    chip_looks_close(looks);
+    chip_built_free(built);
     return NULL;
   }
-  graph->looks = *looks;
+  graph->looks = built->looks;
+  graph->calls = built->calls;
+  graph->way = built->way;
+  graph->number = 1 + atomic_fetch_add_explicit(&numbers, 1, memory_order_relaxed);
   graph->sizes = engine->sizes;
   graph->platform = device_platform_of(engine->dev);
   graph->heap_bytes = engine->heap_bytes;
@@ -246,9 +267,9 @@ static chip_kept_graph *new_graph(const chip_engine *engine, const chip_bindings
 }
 
 baton_status chip_kept_capture(chip_kept *kept, chip_engine *engine, const chip_bindings *bindings,
-                               chip_looks *looks, int keep, chip_kept_graph **out, baton_error *err) {
+                               chip_built *built, chip_kept_graph **out, baton_error *err) {
   *out = NULL;
-  chip_kept_graph *graph = new_graph(engine, bindings, looks);
+  chip_kept_graph *graph = new_graph(engine, bindings, built);
   if (!graph) return base_out_of_memory(err, "a graph");
   capture c = {.graph = graph, .engine = engine, .bindings = bindings};
   graph->graph = task_graph_capture(engine->tasks, align(graph->memory), &c, payload_moved);
@@ -258,7 +279,7 @@ baton_status chip_kept_capture(chip_kept *kept, chip_engine *engine, const chip_
     free_graph(graph);
     return base_out_of_memory(err, "the patches of a graph");
   }
-  if (keep) list_graph(kept, graph);
+  if (built->keep) list_graph(kept, graph);
   *out = graph;
   return BATON_OK;
 }

@@ -1,9 +1,9 @@
 /* From a call of run or submit to the end of the run. */
 #include "chip/launch.h"
 #include "base/clock.h"
-#include "base/futex.h"
 #include "base/memory.h"
 #include "chip/config.h"
+#include "chip/kept.h"
 #include "chip/runtime.h"
 #include "chip/worker.h"
 
@@ -19,10 +19,17 @@ static chip_sizes sizes_of(const baton_worker *worker, const baton_config *confi
                       .heap = config->ring_heap ? config->ring_heap : default_heap};
 }
 
-/* Of the engine here: of one that executes elsewhere it has the heap only. */
-static chip_sizes sizes_here(const baton_worker *worker, const chip_sizes *asked) {
-  return worker->elsewhere ? (chip_sizes){.lanes = 1, .window = 64, .dep_pool = 64, .heap = asked->heap}
-                           : *asked;
+static uint64_t graph_way(const baton_worker *worker, const baton_program *program,
+                          const chip_runtime *runtime) {
+  int built = chip_program_is_graph(program) && runtime == &chip_host_build_graph;
+  return worker->elsewhere && built ? CHIP_GRAPH_RUNS_ELSEWHERE : CHIP_GRAPH_HERE;
+}
+
+/* Of the engine here: of one that executes elsewhere it has the heap only, unless its graph is built here. */
+static chip_sizes sizes_here(const baton_run *run) {
+  return run->worker->elsewhere && run->graph_way != CHIP_GRAPH_RUNS_ELSEWHERE
+             ? (chip_sizes){.lanes = 1, .window = 64, .dep_pool = 64, .heap = run->asked.heap}
+             : run->asked;
 }
 
 /* --- Runs that share host memory ------------------------------------------------------------------------ */
@@ -132,7 +139,7 @@ static void give_engine(baton_run *run) {
 }
 
 void chip_launch_release(baton_run *run) {
-  if (run->runtime->finish && !run->worker->elsewhere) run->runtime->finish(run);
+  if (run->runtime->finish) run->runtime->finish(run);
   chip_bindings_unload(&run->bindings);
   give_engine(run);
 }
@@ -161,8 +168,7 @@ static void finish_run(void *context, baton_status status) {
   measure(run, &counts);
   if (status != BATON_OK) {
     atomic_store_explicit(&run->cancelled, 1, memory_order_relaxed);
-    atomic_store_explicit(&run->turn, CHIP_TURN_MISSED, memory_order_release);
-    base_futex_wake(&run->turn, 1);
+    chip_runtime_give_turn(run, CHIP_TURN_MISSED);
     if (!run->worker->elsewhere)
       (void)task_engine_finish(run->engine->tasks); /* never begun: its tasks end unrun */
   }
@@ -205,7 +211,7 @@ baton_status chip_launch_place(baton_run *run, baton_error *err) {
 
 static baton_status prepare(baton_run *run, baton_error *err) {
   chip_inside frame;
-  if (run->worker->elsewhere) return BATON_OK;
+  if (run->worker->elsewhere && run->graph_way != CHIP_GRAPH_RUNS_ELSEWHERE) return BATON_OK;
   chip_engine_begin(run->engine,
                     &(chip_failures){.context = run, .report = report_failure, .first = first_failure},
                     &run->times);
@@ -251,7 +257,7 @@ static baton_status launch(baton_worker *worker, baton_run *run, baton_error *er
 
 static baton_status build(baton_run *run, baton_error *err) {
   chip_inside frame;
-  if (!run->runtime->build || run->worker->elsewhere) return BATON_OK;
+  if (!run->runtime->build) return BATON_OK;
   chip_inside_begin(&frame, run);
   baton_status status = run->runtime->build(run, err);
   chip_inside_end(&frame);
@@ -278,8 +284,9 @@ baton_status chip_launch_open(baton_worker *worker, baton_program *program, cons
   BATON_TRY(chip_runtime_find(config->runtime, program, &runtime, err));
   BATON_TRY(chip_run_create(worker, program, &run, err));
   run->runtime = runtime;
+  run->graph_way = graph_way(worker, program, runtime);
   run->asked = sizes_of(worker, config, runtime);
-  run->sizes = sizes_here(worker, &run->asked);
+  run->sizes = sizes_here(run);
   run->times = chip_config_times(config);
   pthread_mutex_lock(&worker->lock);
   chip_registry_upload(&worker->registry, program);
@@ -306,13 +313,23 @@ static baton_status take_inputs(baton_run *run, baton_error *err) {
   return status;
 }
 
+/* One call of run or submit. */
+typedef struct submission {
+  const char *what;
+  baton_program *program;
+  const baton_value *values;
+  uint32_t nvalues;
+  baton_config config; /* merged */
+  int lends;
+  uint64_t graph; /* the number of one that was built elsewhere */
+} submission;
+
 /* The caller is inside the worker. */
-static baton_status submit(baton_worker *worker, baton_program *program, const baton_value *values,
-                           uint32_t nvalues, const baton_config *config, int lends, baton_run **out,
-                           baton_error *err) {
+static baton_status submit(baton_worker *worker, const submission *s, baton_run **out, baton_error *err) {
   baton_run *run;
-  BATON_TRY(chip_launch_open(worker, program, values, nvalues, config, &run, err));
-  run->lends = lends && !(config->deadline > 0); /* who runs it cannot end it */
+  BATON_TRY(chip_launch_open(worker, s->program, s->values, s->nvalues, &s->config, &run, err));
+  run->lends = s->lends && !(s->config.deadline > 0); /* who runs it cannot end it */
+  if (s->graph) run->graph_way = s->graph;
   baton_status status = take_inputs(run, err);
   if (status == BATON_OK) status = chip_launch_start(run, err);
   if (status == BATON_OK) {
@@ -326,28 +343,38 @@ static baton_status submit(baton_worker *worker, baton_program *program, const b
   return status;
 }
 
-static baton_status enter_and_submit(baton_worker *worker, const char *what, baton_program *program,
-                                     const baton_value *values, uint32_t nvalues, const baton_config *config,
-                                     int lends, baton_run **out, baton_error *err) {
+static baton_status enter_and_submit(baton_worker *worker, const submission *s, baton_run **out,
+                                     baton_error *err) {
   *out = NULL;
-  BATON_TRY(chip_worker_enter(worker, what, err));
-  baton_status status = submit(worker, program, values, nvalues, config, lends, out, err);
+  BATON_TRY(chip_worker_enter(worker, s->what, err));
+  baton_status status = submit(worker, s, out, err);
   chip_worker_leave(worker);
   return status;
+}
+
+static submission submission_of(const baton_worker *worker, const char *what, baton_program *program,
+                                const baton_value *values, uint32_t nvalues, const baton_config *config) {
+  return (submission){.what = what,
+                      .program = program,
+                      .values = values,
+                      .nvalues = nvalues,
+                      .config = chip_config_merge(&worker->config, config)};
 }
 
 baton_status baton_worker_submit(baton_worker *worker, baton_program *program, const baton_value *values,
                                  uint32_t nvalues, const baton_config *config, baton_run **out,
                                  baton_error *err) {
-  baton_config merged = chip_config_merge(&worker->config, config);
-  return enter_and_submit(worker, "submit", program, values, nvalues, &merged, 0, out, err);
+  submission s = submission_of(worker, "submit", program, values, nvalues, config);
+  return enter_and_submit(worker, &s, out, err);
 }
 
 baton_status chip_launch_lend(baton_worker *worker, baton_program *program, const baton_value *values,
-                              uint32_t nvalues, const baton_config *config, baton_run **out,
+                              uint32_t nvalues, const baton_config *config, uint64_t graph, baton_run **out,
                               baton_error *err) {
-  baton_config merged = chip_config_merge(&worker->config, config);
-  return enter_and_submit(worker, "run", program, values, nvalues, &merged, 1, out, err);
+  submission s = submission_of(worker, "run", program, values, nvalues, config);
+  s.lends = 1;
+  s.graph = graph;
+  return enter_and_submit(worker, &s, out, err);
 }
 
 int chip_worker_cancel(baton_run *run) {
@@ -400,7 +427,7 @@ baton_status baton_worker_run(baton_worker *worker, baton_program *program, cons
                               uint32_t nvalues, const baton_config *config, baton_timing *timing,
                               baton_error *err) {
   baton_run *run;
-  baton_config merged = chip_config_merge(&worker->config, config);
-  BATON_TRY(enter_and_submit(worker, "run", program, values, nvalues, &merged, 0, &run, err));
-  return chip_launch_finish(run, merged.deadline, timing, err);
+  submission s = submission_of(worker, "run", program, values, nvalues, config);
+  BATON_TRY(enter_and_submit(worker, &s, &run, err));
+  return chip_launch_finish(run, s.config.deadline, timing, err);
 }

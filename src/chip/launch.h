@@ -28,10 +28,12 @@ BATON_MUST_CHECK baton_status chip_launch_await(baton_run *run, double seconds, 
                                                 baton_error *err);
 
 /* baton_worker_submit for a thread that waits for the run at once, on a stack like that of a pool's thread: a launch that is
-** expected to take less than a wake-up it may run itself. */
+** expected to take less than a wake-up it may run itself. `graph`: the number under which the graph is known where it was built
+** (chip/kept.h), 0: it is built here. */
 BATON_MUST_CHECK baton_status chip_launch_lend(baton_worker *worker, baton_program *program,
                                                const baton_value *values, uint32_t nvalues,
-                                               const baton_config *config, baton_run **out, baton_error *err);
+                                               const baton_config *config, uint64_t graph, baton_run **out,
+                                               baton_error *err);
 
 /* Waits for a run that was submitted with this deadline (0: none), as baton_worker_run does, and closes it. `timing` may be
 ** NULL. */

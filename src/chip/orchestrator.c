@@ -98,27 +98,18 @@ static int64_t shape_bytes(baton_dtype dtype, int ndim, const int64_t *shape) {
   return bytes;
 }
 
-static baton_view call_alloc(baton_orch *o, baton_dtype dtype, int ndim, const int64_t *shape) {
-  chip_orchestrator *self = of(o);
-  baton_view view = baton_view_invalid();
-  if (self->failure.code) return view;
+int64_t chip_alloc_bytes(chip_orchestrator *self, baton_dtype dtype, int ndim, const int64_t *shape) {
   int64_t bytes = shape_bytes(dtype, ndim, shape);
-  if (bytes < 0) {
+  if (bytes < 0)
     baton_error_set(&self->failure, BATON_INVALID_ARGUMENT,
                     "alloc: a known type, 0 to 8 dimensions and no negative or overflowing size expected");
-    return view;
-  }
-  uint64_t offset;
-  task_status status =
-      task_engine_alloc(self->engine->tasks, (uint64_t)bytes, &offset, &view.block, &view.generation);
-  if (status != TASK_OK) {
-    char what[64];
-    snprintf(what, sizeof what, "alloc of %lld bytes", (long long)bytes);
-    chip_report_full(self, status, (uint64_t)bytes, what);
-    return baton_view_invalid();
-  }
-  view.base = self->engine->heap_address + offset;
-  view.data = (void *)(uintptr_t)view.base;
+  return bytes;
+}
+
+baton_view chip_made_view(uint64_t address, baton_dtype dtype, int ndim, const int64_t *shape) {
+  baton_view view = baton_view_invalid();
+  view.base = address;
+  view.data = (void *)(uintptr_t)address;
   view.dtype = (uint8_t)dtype;
   view.ndim = (uint8_t)ndim;
   for (int64_t d = ndim - 1, stride = 1; d >= 0; d--) {
@@ -126,6 +117,26 @@ static baton_view call_alloc(baton_orch *o, baton_dtype dtype, int ndim, const i
     view.strides[d] = stride;
     stride *= shape[d];
   }
+  return view;
+}
+
+static baton_view call_alloc(baton_orch *o, baton_dtype dtype, int ndim, const int64_t *shape) {
+  chip_orchestrator *self = of(o);
+  uint32_t block, generation;
+  uint64_t offset;
+  if (self->failure.code) return baton_view_invalid();
+  int64_t bytes = chip_alloc_bytes(self, dtype, ndim, shape);
+  if (bytes < 0) return baton_view_invalid();
+  task_status status = task_engine_alloc(self->engine->tasks, (uint64_t)bytes, &offset, &block, &generation);
+  if (status != TASK_OK) {
+    char what[64];
+    snprintf(what, sizeof what, "alloc of %lld bytes", (long long)bytes);
+    chip_report_full(self, status, (uint64_t)bytes, what);
+    return baton_view_invalid();
+  }
+  baton_view view = chip_made_view(self->engine->heap_address + offset, dtype, ndim, shape);
+  view.block = block;
+  view.generation = generation;
   return view;
 }
 
@@ -279,30 +290,44 @@ static void enter_guarded(chip_orchestrator *self, const baton_argument *items) 
   if (left) report_left(self);
 }
 
-baton_status chip_orchestrate(chip_engine *engine, const chip_bindings *bindings, int held,
-                              struct chip_looks *looks, const char *full_hint, baton_error *err) {
+baton_status chip_orchestrator_open(chip_orchestrator *self, chip_engine *engine,
+                                    const chip_bindings *bindings, baton_error *err) {
   baton_argument *items = base_calloc(bindings->count, sizeof *items + sizeof(uint8_t));
   if (!items) return base_out_of_memory(err, "the arguments of an orchestration");
   for (uint32_t i = 0; i < bindings->count; i++) items[i] = bindings->items[i].argument;
-  chip_orchestrator self = {.base = {&calls},
-                            .engine = engine,
-                            .bindings = bindings,
-                            .touched = (uint8_t *)(items + bindings->count),
-                            .full_hint = full_hint,
-                            .held = held,
-                            .looks = looks};
-  self.first_scope = task_engine_scope_number(engine->tasks);
-  if (chip_program_is_graph(bindings->program))
-    enter(&self, items);
-  else
-    enter_guarded(&self, items);
-  baton_status status = self.failure.code;
-  if (status != BATON_OK) baton_error_copy(err, &self.failure);
-  baton_error_clear(&self.failure);
-  chip_record_clear(&self);
-  base_free(self.replay_memory);
-  base_free(self.values);
-  base_free(self.accesses);
-  base_free(items);
+  *self = (chip_orchestrator){.base = {&calls},
+                              .engine = engine,
+                              .bindings = bindings,
+                              .items = items,
+                              .touched = (uint8_t *)(items + bindings->count)};
+  self->first_scope = task_engine_scope_number(engine->tasks);
+  return BATON_OK;
+}
+
+void chip_orchestrator_enter(chip_orchestrator *self) { enter(self, self->items); }
+
+baton_status chip_orchestrator_close(chip_orchestrator *self, baton_error *err) {
+  baton_status status = self->failure.code;
+  if (status != BATON_OK) baton_error_copy(err, &self->failure);
+  baton_error_clear(&self->failure);
+  chip_record_clear(self);
+  base_free(self->replay_memory);
+  base_free(self->values);
+  base_free(self->accesses);
+  base_free(self->items);
   return status;
+}
+
+baton_status chip_orchestrate(chip_engine *engine, const chip_bindings *bindings, int held,
+                              struct chip_looks *looks, const char *full_hint, baton_error *err) {
+  chip_orchestrator self;
+  BATON_TRY(chip_orchestrator_open(&self, engine, bindings, err));
+  self.full_hint = full_hint;
+  self.held = held;
+  self.looks = looks;
+  if (chip_program_is_graph(bindings->program))
+    chip_orchestrator_enter(&self);
+  else
+    enter_guarded(&self, self.items);
+  return chip_orchestrator_close(&self, err);
 }

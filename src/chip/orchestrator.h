@@ -24,8 +24,10 @@ typedef struct chip_orchestrator {
   baton_orch_calls recording_calls;       /* … and these */
   void *replay_memory;                    /* scratch for one submit of a record */
   size_t replay_room;
-  uint32_t first_scope; /* number of the run's own scope */
-  chip_value *values;   /* scratch for one submit, `room` of each */
+  struct chip_dictation *dictation; /* of one whose calls are carried out elsewhere (chip/dictation.h) */
+  baton_argument *items;            /* what the orchestration is handed */
+  uint32_t first_scope;             /* number of the run's own scope */
+  chip_value *values;               /* scratch for one submit, `room` of each */
   task_access *accesses;
   uint32_t room;
 } chip_orchestrator;
@@ -40,5 +42,17 @@ static inline const baton_orch_calls *chip_orchestrator_calls(const chip_orchest
 BATON_MUST_CHECK baton_status chip_orchestrate(chip_engine *engine, const chip_bindings *bindings, int held,
                                                struct chip_looks *looks, const char *full_hint,
                                                baton_error *err);
+
+/* In steps, for who has calls of its own: an orchestrator with the usual calls, which holds and hides nothing; the function of the
+** program, which is a graph; the end, which says what has failed. */
+BATON_MUST_CHECK baton_status chip_orchestrator_open(chip_orchestrator *self, chip_engine *engine,
+                                                     const chip_bindings *bindings, baton_error *err);
+void chip_orchestrator_enter(chip_orchestrator *self);
+baton_status chip_orchestrator_close(chip_orchestrator *self, baton_error *err);
+
+/* Bytes of an intermediate; negative, with a failure, if there is none such. */
+int64_t chip_alloc_bytes(chip_orchestrator *self, baton_dtype dtype, int ndim, const int64_t *shape);
+/* An intermediate, contiguous, but for its block. */
+baton_view chip_made_view(uint64_t address, baton_dtype dtype, int ndim, const int64_t *shape);
 
 #endif

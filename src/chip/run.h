@@ -30,6 +30,7 @@ struct baton_run {
   int stays; /* rounds: arguments, engine and graph outlive the end; guarded by the lock of the worker */
   struct chip_kept_graph *graph; /* host_build_graph: what the run executes */
   int replayed;                  /* … and whether it was built by an earlier run */
+  uint64_t graph_way;            /* … and where it is built and runs: chip/kept.h */
   uint32_t lanes;                /* of the launch; 0: all of the engine */
   int lends; /* the thread that submits waits for the end, and may run a short launch itself … */
   int here;  /* … as its runtime says of this one */

@@ -1,7 +1,8 @@
 #include "chip/runtime.h"
 #include "base/clock.h"
-#include "chip/orchestrator.h"
-#include "chip/program/text.h"
+#include "base/futex.h"
+#include "chip/dictation.h"
+#include "chip/worker.h"
 #include <string.h>
 
 enum { RUNTIMES = 3 };
@@ -63,15 +64,35 @@ baton_status chip_runtime_find(const char *name, const baton_program *program, c
   return refuse(name, program, err);
 }
 
+void chip_runtime_give_turn(baton_run *run, uint32_t turn) {
+  atomic_store_explicit(&run->turn, turn, memory_order_release); /* with what was done before the turn */
+  base_futex_wake(&run->turn, 1);
+}
+
+void chip_runtime_await_built(baton_run *run) {
+  chip_run_look(run, &run->built, 0);
+  /* acquire: what the orchestration has done */
+  while (!atomic_load_explicit(&run->built, memory_order_acquire)) base_futex_wait(&run->built, 0, INT64_MAX);
+}
+
+static baton_status orchestrate(baton_run *run, const char *full_hint, baton_error *err) {
+  const chip_elsewhere *elsewhere = run->worker->elsewhere;
+  chip_sink sink;
+  if (!elsewhere) return chip_orchestrate(run->engine, &run->bindings, 0, NULL, full_hint, err);
+  elsewhere->listen(run->worker->place, run, &sink);
+  return chip_dictate(run->engine, &run->bindings, &sink, err);
+}
+
 baton_status chip_runtime_orchestrate(baton_run *run, const char *full_hint, baton_error *err) {
   int64_t begin = base_now();
-  baton_status status = chip_orchestrate(run->engine, &run->bindings, 0, NULL, full_hint, err);
+  baton_status status = orchestrate(run, full_hint, err);
   run->building = base_now() - begin;
   run->timing.orchestration += (double)run->building / 1e3;
   if (status == BATON_POISONED && atomic_load_explicit(&run->cancelled, memory_order_relaxed))
     status = baton_error_set(err, BATON_CANCELLED, "%s: the run was cancelled",
                              baton_program_name(run->program)); /* that is why its tasks have not run */
-  if (status != BATON_OK) {
+  if (status != BATON_OK &&
+      !run->worker->elsewhere) { /* who executes it elsewhere has been told, and tells the run */
     chip_run_fail(run, err);
     task_engine_cancel(run->engine->tasks);
   }

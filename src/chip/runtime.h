@@ -35,6 +35,11 @@ extern const chip_runtime chip_tensormap_and_ringbuffer;
 ** run: what has not begun does not begin. `full_hint` as in chip_orchestrate. */
 baton_status chip_runtime_orchestrate(baton_run *run, const char *full_hint, baton_error *err);
 
+/* For who executes a graph that is called on the thread that submits, while that waits: its turn has come, or CHIP_TURN_MISSED; waits
+** until the function has returned. */
+void chip_runtime_give_turn(baton_run *run, uint32_t turn);
+void chip_runtime_await_built(baton_run *run);
+
 /* The runtime that `name` asks for; NULL: the first that accepts the program, for graphs host_build_graph, for other
 ** orchestrations tensormap_and_ringbuffer. `unsupported` names those that do. */
 BATON_MUST_CHECK baton_status chip_runtime_find(const char *name, const baton_program *program,

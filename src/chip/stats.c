@@ -1,5 +1,6 @@
 /* What a worker counts, and who runs what on it. */
 #include "base/clock.h"
+#include "chip/kept.h"
 #include "chip/program/compile.h"
 #include "chip/program/text.h"
 #include "chip/runtime.h"
@@ -18,7 +19,9 @@ void chip_stats_add(baton_worker *worker, const baton_run *run, const task_count
   totals->rounds += run->stays != 0;
   totals->tasks += counts->tasks;
   totals->edges += counts->edges;
-  if (run->graph) (*(run->replayed ? &totals->graph_replays : &totals->graph_builds))++;
+  /* what is built elsewhere is counted there */
+  int counted = run->graph_way == CHIP_GRAPH_HERE || run->graph_way == CHIP_GRAPH_RUNS_ELSEWHERE;
+  if (run->graph && counted) (*(run->replayed ? &totals->graph_replays : &totals->graph_builds))++;
   raise_to(&totals->window_high, counts->window_high);
   raise_to(&totals->heap_high, counts->heap_high);
   raise_to(&totals->dep_pool_high, counts->edges_high);

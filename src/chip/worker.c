@@ -135,8 +135,6 @@ void chip_worker_move(baton_worker *worker, const chip_elsewhere *table, void *c
   worker->place = context;
 }
 
-int chip_worker_is_elsewhere(const baton_worker *worker) { return worker->elsewhere != NULL; }
-
 /* --- Holders, and who is inside ------------------------------------------------------------------------- */
 
 void chip_worker_hold(baton_worker *worker) {

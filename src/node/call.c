@@ -226,13 +226,17 @@ baton_status node_do_script(node_executor *executor, node_executor_lane *lane, c
 /* The graph that this thread is about to build. */
 static _Thread_local struct {
   node_executor *executor;
-  const baton_program *program;
+  const baton_program *program; /* with a script */
+  node_executor_lane *lane;     /* of a command that is fed … */
+  uint64_t sequence;            /* … with this number */
 } building;
 
 void node_build_graph(baton_orch *o, const baton_args *args) {
   uint64_t size;
   const void *script = building.program ? chip_program_script(building.program, &size) : NULL;
-  if (script)
+  if (building.lane)
+    node_build_fed(building.executor, building.lane, building.sequence, o, args);
+  else if (script)
     building.executor->scripts->graph(building.executor->state, script, size, o, args);
   else
     baton_orch_fail(o, "the graph of a worker's program is built on the worker's thread only");
@@ -285,9 +289,10 @@ static baton_status run_bound(node_executor *executor, node_executor_lane *lane,
   baton_run *run;
   baton_timing timing;
   baton_config config = config_of(node_command_config(command));
+  uint64_t graph = command->flags & NODE_FED ? command->size : 0;
   double deadline = config.deadline > 0 ? config.deadline : executor->deadline;
   BATON_TRY(chip_launch_lend(executor->chip, program, executor->arguments.values, command->nvalues, &config,
-                             &run, err));
+                             graph, &run, err));
   if (is_cancelled(executor, command->run)) (void)baton_run_cancel(run);
   baton_status status = chip_launch_finish(run, deadline, &timing, err);
   lane->reply->device_us = (float)timing.device;
@@ -297,13 +302,17 @@ static baton_status run_bound(node_executor *executor, node_executor_lane *lane,
 static baton_status run_program(node_executor *executor, node_executor_lane *lane,
                                 const node_command *command, baton_program *program, baton_error *err) {
   uint64_t size;
-  int is_script = chip_program_script(program, &size) != NULL;
+  int is_fed = (command->flags & NODE_FED) != 0;
+  int is_script = !is_fed && chip_program_script(program, &size) != NULL;
   if (is_script) BATON_TRY(open_state(executor, err));
   if (!begin_running(executor, command->run, is_script)) return say_cancelled(err);
   building.executor = executor;
   building.program = is_script ? program : NULL;
+  building.lane = is_fed ? lane : NULL;
+  building.sequence = command->sequence;
   baton_status status = run_bound(executor, lane, command, program, err);
   building.program = NULL;
+  building.lane = NULL;
   end_running(executor);
   return status;
 }

@@ -92,6 +92,7 @@ static void describe(void *context, chip_text *text) {
 
 static void destroy(node_chip *chip) {
   node_chip_programs_close(chip);
+  node_chip_graph_close(chip);
   base_free(chip->command);
   base_extent_free(&chip->memory);
   base_extent_free(&chip->bell_memory);
@@ -116,6 +117,7 @@ static baton_status close_chip(void *context, baton_error *err) {
 static const chip_elsewhere table = {
     .accept = node_chip_accept,
     .execute = node_chip_execute,
+    .listen = node_chip_listen,
     .cancel = node_chip_cancel,
     .hurry = node_chip_hurry,
     .restart = restart,

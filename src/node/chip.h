@@ -5,11 +5,17 @@
 ** the heaps of its engines.
 **
 ** A run is a command on the task lane, one at a time: the device's thread posts it and waits for the reply. A reply that the child
-** is lost, its death, and what is no reply each end with a new child, before the run is over. Order of locks: `server`, `programs`,
+** is lost, its death, and what is no reply each end with a new child, before the run is over.
+**
+** A graph is called in this process. The child asks for its calls (NODE_GRAPH), one block after the other. Of a graph that was built
+** before the launch the device's thread sends them; it is the number of the graph that tells the child whether it has kept it. Of
+** one that is called while the run goes on, the device's thread gives the task lane to the thread that submits, as it gives it the
+** turn, and has it again when the function has returned (run->turn and run->built order memory). Order of locks: `server`, `programs`,
 ** the control lock of the endpoint; `lock` comes last. */
 #ifndef NODE_CHIP_H
 #define NODE_CHIP_H
 
+#include "chip/dictation.h"
 #include "chip/run.h"
 #include "chip/worker.h"
 #include "device/claim.h"
@@ -29,6 +35,17 @@ typedef struct node_chip_program {
   chip_text pack;
 } node_chip_program;
 
+/* What the child of a run is told of its graph; belongs to who has the task lane. */
+typedef struct node_chip_graph {
+  baton_run *run;
+  node_command *block;
+  uint64_t room; /* bytes of it */
+  int asked;     /* the child waits for a block */
+  int over;      /* it wants no more: something has failed */
+  baton_error
+      failure; /* there is no child any more that could say what has failed; code BATON_OK: there is */
+} node_chip_graph;
+
 typedef struct node_chip {
   baton_worker *worker; /* whose context this is */
   node_endpoint *endpoint;
@@ -41,6 +58,7 @@ typedef struct node_chip {
   pthread_mutex_t server; /* held by who uses the child: a run, a restart, the end; guards the next two */
   node_command *command;  /* of the run */
   uint64_t room;          /* bytes of it */
+  node_chip_graph graph;
 
   pthread_mutex_t programs; /* guards what follows, and the telling */
   node_chip_program places[NODE_CHIP_PROGRAMS];
@@ -70,7 +88,21 @@ BATON_MUST_CHECK baton_status node_chip_tell(node_chip *chip, baton_program *pro
                                              baton_error *err);
 void node_chip_programs_close(node_chip *chip);
 
+/* --- chip_graph.c --- */
+
+/* On the device's thread, when the first reply asks: tells the child what the graph of the run calls. After a failure there is no
+** child any more. */
+BATON_MUST_CHECK baton_status node_chip_tell_graph(node_chip *chip, baton_run *run, baton_error *err);
+void node_chip_listen(void *context, baton_run *run, chip_sink *out);
+void node_chip_graph_close(node_chip *chip);
+
 /* --- chip_run.c --- */
+
+/* The next reply to the command of the run, by who has the task lane. *out NULL: there is none, and the child is of no more use. */
+BATON_MUST_CHECK baton_status node_chip_take(node_chip *chip, baton_run *run, const node_reply **out,
+                                             baton_error *err);
+/* The error in a reply with a failure. */
+baton_status node_chip_read_failure(const node_reply *reply, baton_error *err);
 
 void node_chip_execute(void *context, baton_run *run);
 void node_chip_cancel(void *context, const baton_run *run);

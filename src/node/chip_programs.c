@@ -34,7 +34,7 @@ static baton_status enter(node_chip *chip, baton_program *program, node_chip_pro
   node_chip_program *place = *out = find_place(chip, number);
   if (place->program != number) {
     chip_text pack = {0};
-    baton_status status = chip_program_pack(program, &pack, err);
+    baton_status status = chip_program_pack_told(program, &pack, err);
     if (status != BATON_OK) {
       chip_text_free(&pack);
       return status;

@@ -1,7 +1,9 @@
 /* One run of a chip in its child: posted, waited for, its end understood. */
 #include "base/clock.h"
 #include "base/futex.h"
+#include "base/interrupt.h"
 #include "base/memory.h"
+#include "chip/kept.h"
 #include "chip/runtime.h"
 #include "node/chip.h"
 #include <stdio.h>
@@ -29,6 +31,13 @@ static baton_status reserve(node_chip *chip, uint64_t bytes, baton_error *err) {
 }
 
 static double seconds(int64_t nanoseconds) { return (double)nanoseconds / 1e9; }
+
+/* Graphs are called here; 0: of one that is not kept. */
+static uint64_t graph_number(const baton_run *run) {
+  uint64_t number = 0;
+  if (run->graph) (void)chip_kept_calls_of(run->graph, &number);
+  return number;
+}
 
 /* The sizes and times are those that hold, without defaults; the deadline is looked after here. */
 static void fill_config(const baton_run *run, node_config *config) {
@@ -61,10 +70,12 @@ static baton_status fill_command(node_chip *chip, const baton_run *run, uint32_t
   uint64_t bytes = node_command_bytes(1, bindings->count, 0);
   BATON_TRY(reserve(chip, bytes, err));
   memset(chip->command, 0, bytes);
+  int is_fed = chip_program_is_graph(run->program);
   *chip->command = (node_command){.bytes = (uint32_t)bytes,
                                   .operation = NODE_CALL_PROGRAM,
-                                  .flags = NODE_CONFIG | NODE_REPORT,
+                                  .flags = NODE_CONFIG | NODE_REPORT | (is_fed ? NODE_FED : 0),
                                   .callable = callable,
+                                  .size = graph_number(run),
                                   .nvalues = bindings->count};
   fill_config(run, (node_config *)(void *)(chip->command + 1));
   for (uint32_t i = 0; i < bindings->count; i++)
@@ -107,10 +118,11 @@ static int64_t patience(const node_chip *chip, const baton_run *run, int64_t sin
 }
 
 /* Until the child has answered or is dead. False: it does not end a run that was cancelled. */
-static int await(const node_chip *chip, const baton_run *run) {
+static int await(const node_chip *chip, baton_run *run) {
   int64_t since = 0;
   if (look(chip)) return 1;
   while (!has_news(chip)) {
+    if (base_interrupt_asked() != BASE_GO_ON) (void)chip_worker_cancel(run);
     if (!since && is_cancelled(run)) since = base_now();
     uint32_t closing = atomic_load_explicit(&chip->closing, memory_order_relaxed);
     int64_t until = since ? patience(chip, run, since) : INT64_MAX;
@@ -120,7 +132,7 @@ static int await(const node_chip *chip, const baton_run *run) {
         closing != atomic_load_explicit(&chip->closing, memory_order_relaxed))
       node_doorbell_withdraw(chip->bell);
     else
-      (void)node_doorbell_sleep(chip->bell, announced, until);
+      (void)node_doorbell_sleep(chip->bell, announced, base_interrupt_slice(until));
   }
   return 1;
 }
@@ -155,9 +167,7 @@ static baton_status refuse_silence(const node_chip *chip, const baton_run *run, 
       baton_program_name(run->program), (int)chip->endpoint->pid);
 }
 
-/* *out NULL: there is none, and the child is of no more use. */
-static baton_status take_reply(node_chip *chip, const baton_run *run, const node_reply **out,
-                               baton_error *err) {
+baton_status node_chip_take(node_chip *chip, baton_run *run, const node_reply **out, baton_error *err) {
   const void *block = NULL;
   *out = NULL;
   if (!await(chip, run)) return refuse_silence(chip, run, err);
@@ -171,13 +181,27 @@ static baton_status take_reply(node_chip *chip, const baton_run *run, const node
                          (unsigned long long)chip->command->sequence);
 }
 
+/* The last reply; the first one may ask for the graph. */
+static baton_status take_last(node_chip *chip, baton_run *run, const node_reply **out, baton_error *err) {
+  BATON_TRY(node_chip_take(chip, run, out, err));
+  if (!(*out)->asks) return BATON_OK;
+  *out = NULL;
+  if (!(chip->command->flags & NODE_FED))
+    return baton_error_set(err, BATON_PROTOCOL_ERROR, "the child asks for the graph of what has none");
+  BATON_TRY(node_chip_tell_graph(chip, run, err));
+  BATON_TRY(node_chip_take(chip, run, out, err));
+  if (!(*out)->asks) return BATON_OK;
+  *out = NULL;
+  return baton_error_set(err, BATON_PROTOCOL_ERROR, "the child asks for more than the whole graph");
+}
+
 static baton_status exchange(node_chip *chip, baton_run *run, const node_reply **out, baton_error *err) {
   *out = NULL;
   chip->command->sequence = chip->command->run = begin_running(chip, run);
   if (is_cancelled(run)) return BATON_OK; /* the run says so itself */
   if (!node_mailbox_post(&chip->endpoint->mailbox, NODE_TASKS, chip->command, 0))
     return baton_error_set(err, BATON_PROTOCOL_ERROR, "the mailbox of the child takes nothing");
-  return take_reply(chip, run, out, err);
+  return take_last(chip, run, out, err);
 }
 
 /* --- Its end -------------------------------------------------------------------------------------------- */
@@ -190,7 +214,7 @@ static void note_stats(node_chip *chip, const baton_stats *stats) {
 
 static void note_report(node_chip *chip, baton_run *run, const node_report *report) {
   run->timing.device = report->timing.device;
-  run->timing.orchestration += report->timing.orchestration;
+  if (!chip_program_is_graph(run->program)) run->timing.orchestration += report->timing.orchestration;
   run->timing.tasks = report->timing.tasks;
   run->timing.timed = report->timing.timed;
   memcpy(run->timing.slots, report->timing.slots, sizeof run->timing.slots);
@@ -211,6 +235,14 @@ static void ask_stats(node_chip *chip) {
   base_free(reply.data);
 }
 
+baton_status node_chip_read_failure(const node_reply *reply, baton_error *err) {
+  if (reply->status == BATON_OK || !node_error_unpack(node_reply_data(reply), reply->ndata, err) ||
+      !err->code)
+    return baton_error_set(err, BATON_PROTOCOL_ERROR, "a reply with status %u makes no sense", reply->status);
+  node_chip_own_words(err);
+  return err->code;
+}
+
 /* What the child says of the run. */
 static baton_status read_reply(node_chip *chip, baton_run *run, const node_reply *reply, baton_error *err) {
   node_report report;
@@ -220,12 +252,9 @@ static baton_status read_reply(node_chip *chip, baton_run *run, const node_reply
     return BATON_OK;
   }
   run->timing.device = (double)reply->device_us;
-  if (reply->status == BATON_OK || !node_error_unpack(node_reply_data(reply), reply->ndata, err) ||
-      !err->code)
-    return baton_error_set(err, BATON_PROTOCOL_ERROR, "a reply with status %u makes no sense", reply->status);
-  node_chip_own_words(err);
+  baton_status status = node_chip_read_failure(reply, err);
   ask_stats(chip);
-  return err->code;
+  return status;
 }
 
 /* *lost: the child is of no more use. */
@@ -267,6 +296,10 @@ void node_chip_execute(void *context, baton_run *run) {
   if (failure.code && !says_so) chip_run_fail(run, &failure);
   if (lost || has_died(chip)) replace(chip);
   pthread_mutex_unlock(&chip->server);
+  /* relaxed: this thread gives it; a graph that was not called never is */
+  if (!atomic_load_explicit(&run->turn, memory_order_relaxed) && chip_program_is_graph(run->program) &&
+      !run->graph)
+    chip_runtime_give_turn(run, CHIP_TURN_MISSED);
   baton_error_clear(&failure);
 }
 

@@ -1,4 +1,5 @@
 #include "node/command.h"
+#include "chip/dictation.h"
 #include "tensor/storage.h"
 #include <string.h>
 
@@ -62,11 +63,19 @@ static const char *wrong_operands(const node_command *command) {
 static const char *wrong_header(const node_command *command, uint64_t bytes) {
   if (command->bytes != bytes || bytes > NODE_DATA_MOST) return "bytes";
   if (command->operation < 1 || command->operation >= NODE_OPERATION_COUNT) return "operation";
-  if (command->flags & ~(NODE_CONFIG | NODE_REPORT)) return "flags";
+  if (command->flags & ~(NODE_CONFIG | NODE_REPORT | NODE_FED)) return "flags";
+  if (command->flags & NODE_FED && command->operation != NODE_CALL_PROGRAM) return "flags";
   if (command->nvalues > NODE_VALUES_MOST) return "nvalues";
   return node_command_bytes(command->flags & NODE_CONFIG, command->nvalues, command->ndata) == bytes
              ? NULL
              : "ndata";
+}
+
+static const char *wrong_graph(const node_command *command) {
+  const char *field;
+  if (command->nvalues || command->flags) return command->nvalues ? "nvalues" : "flags";
+  (void)chip_dictation_check(node_command_data(command), command->ndata, &field);
+  return field;
 }
 
 static const char *wrong_command(const node_command *command, uint64_t bytes) {
@@ -78,7 +87,7 @@ static const char *wrong_command(const node_command *command, uint64_t bytes) {
     wrong = wrong_value(&node_command_values(command)[i]);
   if (wrong) return wrong;
   if (command->operation == NODE_SETUP_ARENA && command->ndata != sizeof(baton_arena)) return "ndata";
-  return wrong_operands(command);
+  return command->operation == NODE_GRAPH ? wrong_graph(command) : wrong_operands(command);
 }
 
 static const char *wrong_reply(const node_reply *reply, uint64_t bytes) {
@@ -86,6 +95,7 @@ static const char *wrong_reply(const node_reply *reply, uint64_t bytes) {
   if (node_reply_bytes(reply->ndata) != bytes) return "ndata";
   if (reply->status >= BATON_STATUS_COUNT) return "status";
   if (reply->lost > 1) return "lost";
+  if (reply->asks > 1) return "asks";
   if (!(reply->device_us >= 0)) return "device_us";
   return reply->host_us >= 0 ? NULL : "host_us";
 }

@@ -25,6 +25,8 @@ typedef enum node_operation {
   NODE_DUMP,        /* reply data: text */
   NODE_PING,        /* answered from the control lane while a task runs */
   NODE_END,         /* the server answers, and ends when the other lanes are empty */
+  NODE_GRAPH, /* on the task lane while a program runs there that is fed, for a reply that asks, with the same sequence; data:
+                 calls of its graph (chip/dictation.h) */
   NODE_OPERATION_COUNT
 } node_operation;
 
@@ -64,8 +66,16 @@ enum {
   NODE_DATA_MOST = 16 << 20, /* bytes of one command or reply, its data included */
   NODE_CONFIG = 1,           /* flag: `config` is meant and stands behind the header */
   NODE_REPORT =
-      2 /* flag of NODE_CALL_PROGRAM: the data of the reply is a node_report if the status is BATON_OK */
+      2, /* flag of NODE_CALL_PROGRAM: the data of the reply is a node_report if the status is BATON_OK */
+  NODE_FED =
+      4 /* flag of NODE_CALL_PROGRAM: who asks dictates the graph; `size` is the number of one that may be kept, or 0 */
 };
+
+/* The data of a reply that asks, if the last call of the block has read an element. */
+typedef struct node_element {
+  uint32_t dtype, unused;
+  uint64_t value;
+} node_element;
 
 /* What became of a call of a device program. */
 typedef struct node_report {
@@ -89,7 +99,10 @@ typedef struct node_reply {
   uint32_t bytes;    /* of the whole block, a multiple of 8 */
   uint32_t status;   /* baton_status; not BATON_OK: data is a packed error */
   uint64_t sequence; /* of the command */
-  uint32_t lost;     /* the worker must be restarted before it runs device programs again */
+  uint16_t lost;     /* the worker must be restarted before it runs device programs again */
+  uint16_t
+      asks; /* not the last reply to this command: wants a block of its graph, or the last one, if that had the end in it or
+                    the status is a failure, was carried out */
   uint32_t ndata;
   float device_us; /* of a device program */
   float host_us;   /* in the worker; of brief commands most say what one shortly before them took */

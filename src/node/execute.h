@@ -48,6 +48,7 @@ struct node_executor {
   int in_process;
   double deadline; /* of runs that name none */
   /* the task lane: */
+  node_feed feed;
   node_arguments arguments;
   node_program *cache[NODE_CACHED_PROGRAMS]; /* by the low bits of the number; good while … */
   uint32_t changes_seen;                     /* … this is `changes` */
@@ -65,6 +66,9 @@ struct node_executor {
 /* Room for data in the reply of this lane, which it has then. */
 BATON_MUST_CHECK baton_status node_reply_room(node_executor_lane *lane, uint64_t ndata, char **data,
                                               baton_error *err);
+
+/* The error of the lane goes as data of its reply; without memory as much of it as there is room for. */
+void node_reply_failure(node_executor *executor, node_executor_lane *lane, baton_status status);
 
 /* The first byte of the host memory of a value, in this process. */
 BATON_MUST_CHECK baton_status node_map_view(const node_executor *executor, const node_value *value,
@@ -102,6 +106,9 @@ baton_status node_do_script(node_executor *executor, node_executor_lane *lane, c
                             baton_error *err);
 /* Builds the graph of a program that came as a script, on the thread of the task lane. */
 void node_build_graph(baton_orch *o, const baton_args *args);
+/* The same for a command that is fed: asks for the calls until the graph has ended. A failure is left in `o`. */
+void node_build_fed(node_executor *executor, node_executor_lane *lane, uint64_t sequence, baton_orch *o,
+                    const baton_args *args);
 void node_calls_close(node_executor *executor);
 
 #endif

@@ -50,8 +50,7 @@ static int is_lost(const node_executor *executor) {
   return executor->chip && baton_worker_state_of(executor->chip) == BATON_WORKER_IS_LOST;
 }
 
-/* The error goes as data of the reply; without memory as much of it as there is room for. */
-static void reply_failure(node_executor *executor, node_executor_lane *lane, baton_status status) {
+void node_reply_failure(node_executor *executor, node_executor_lane *lane, baton_status status) {
   baton_error *err = &lane->err;
   if (executor->chip) {
     err->worker = (int32_t)executor->worker;
@@ -148,6 +147,7 @@ static const operation operations[NODE_OPERATION_COUNT] = {
     [NODE_DUMP] = {"dump", do_dump, CONTROL},
     [NODE_PING] = {"ping", do_nothing, CONTROL},
     [NODE_END] = {"end", do_nothing, CONTROL},
+    [NODE_GRAPH] = {"graph", do_nothing, 0},
 };
 
 static baton_status carry_out(node_executor *executor, node_lane number, const node_command *command) {
@@ -164,12 +164,14 @@ const node_reply *node_executor_do(node_executor *executor, node_lane number, co
   int64_t begin = measured ? base_now() : 0;
   *lane->reply = (node_reply){.bytes = sizeof *lane->reply, .sequence = command->sequence};
   baton_status status = carry_out(executor, number, command);
-  if (status != BATON_OK) reply_failure(executor, lane, status);
+  if (status != BATON_OK) node_reply_failure(executor, lane, status);
   if (measured) lane->took = base_now() - begin;
   lane->unmeasured = !measured ? lane->unmeasured - 1 : lane->took < BRIEF_NS ? UNMEASURED : 0;
   lane->reply->host_us = (float)lane->took / 1e3f;
   return lane->reply;
 }
+
+void node_executor_set_feed(node_executor *executor, const node_feed *feed) { executor->feed = *feed; }
 
 /* --- Cancelling ----------------------------------------------------------------------------------------- */
 

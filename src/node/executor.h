@@ -40,6 +40,16 @@ typedef struct node_executor_options {
 
 typedef struct node_executor node_executor;
 
+/* How a command on the task lane that is fed gets more: publishes a reply that asks, and waits for the block, which lives until the
+** next call; `out` NULL: no more is wanted. `worker_lost`: the other side is gone; `protocol_error`: it has sent something else. */
+typedef struct node_feed {
+  void *context;
+  baton_status (*ask)(void *context, const node_reply *reply, const node_command **out, baton_error *err);
+} node_feed;
+
+/* Before the first command. */
+void node_executor_set_feed(node_executor *executor, const node_feed *feed);
+
 BATON_MUST_CHECK baton_status node_executor_open(const node_executor_options *options, node_executor **out,
                                                  baton_error *err);
 /* Ends the chip; what failed is the status. NULL is ignored. */

@@ -1,5 +1,6 @@
 /* The loop of a server: takes commands out of a mailbox, has them carried out, replies. */
 #include "base/futex.h"
+#include "base/memory.h"
 #include "node/endpoint.h"
 #include "node/point.h"
 #include "node/start.h"
@@ -11,6 +12,9 @@ enum { CANCELLED_REPLY = 512 }; /* bytes */
 typedef struct server {
   node_mailbox *mailbox;
   node_executor *executor;
+  node_command
+      *fed; /* a copy of the command on the task lane, if that is fed: the next block takes its place … */
+  uint32_t fed_room;       /* … and its bytes */
   _Atomic uint32_t ending; /* NODE_END was answered: what has come is carried out, then all lanes end */
   pthread_mutex_t lock;    /* guards failure */
   baton_error failure;     /* the first: a mailbox that makes no sense */
@@ -57,6 +61,49 @@ static int carry_out(server *self, node_lane lane, const node_command *command) 
   return replied;
 }
 
+/* The next block for the command that the task lane carries out. */
+static baton_status await_block(server *self, uint64_t sequence, const node_command **out, baton_error *err) {
+  const void *block = NULL;
+  baton_status status = BATON_OK;
+  while (!block && status == BATON_OK && node_mailbox_await(self->mailbox, NODE_TASKS, BASE_LOOK))
+    status = node_mailbox_take(self->mailbox, NODE_TASKS, &block, err);
+  *out = block;
+  if (status == BATON_OK && !block)
+    return baton_error_set(err, BATON_WORKER_LOST, "nobody dictates the graph any more");
+  if (status == BATON_OK && ((*out)->operation != NODE_GRAPH || (*out)->sequence != sequence))
+    status = baton_error_set(err, BATON_PROTOCOL_ERROR, "a block of a graph was asked for, command %u came",
+                             (*out)->operation);
+  if (status != BATON_OK) give_up(self, err);
+  return status;
+}
+
+static baton_status ask(void *context, const node_reply *reply, const node_command **out, baton_error *err) {
+  server *self = context;
+  node_point("reply");
+  if (!node_mailbox_reply(self->mailbox, NODE_TASKS, reply))
+    return baton_error_set(err, BATON_WORKER_LOST, "nobody dictates the graph any more");
+  node_mailbox_begin(self->mailbox, reply->sequence); /* it goes on */
+  node_point("replied");
+  return out ? await_block(self, reply->sequence, out, err) : BATON_OK;
+}
+
+/* A command that lives while blocks are taken; NULL: no memory, the mailbox is given up. */
+static const node_command *keep_fed(server *self, const node_command *command) {
+  if (command->bytes > self->fed_room) {
+    node_command *larger = base_realloc(self->fed, command->bytes);
+    if (!larger) {
+      baton_error err = {0};
+      (void)base_out_of_memory(&err, "a command");
+      give_up(self, &err);
+      baton_error_clear(&err);
+      return NULL;
+    }
+    self->fed = larger;
+    self->fed_room = command->bytes;
+  }
+  return memcpy(self->fed, command, command->bytes);
+}
+
 /* The next command of a lane. False: there is none, or the lane ends. */
 static int serve_one(server *self, node_lane lane) {
   const void *block;
@@ -67,6 +114,7 @@ static int serve_one(server *self, node_lane lane) {
     return 0;
   }
   const node_command *command = block;
+  if (command && command->flags & NODE_FED && lane == NODE_TASKS) command = keep_fed(self, command);
   if (!command) return 0;
   node_point("take");
   if (!carry_out(self, lane, command)) return 0;
@@ -113,6 +161,7 @@ baton_status node_serve(node_mailbox *mailbox, node_executor *executor, baton_er
   baton_status status = BATON_OK;
   int started = 0;
   pthread_mutex_init(&self.lock, NULL);
+  node_executor_set_feed(executor, &(node_feed){&self, ask});
   for (; started < OTHERS && status == BATON_OK; started += status == BATON_OK)
     status =
         node_thread_start(&others[started].thread, names[started], entries[started], &others[started], err);
@@ -124,6 +173,7 @@ baton_status node_serve(node_mailbox *mailbox, node_executor *executor, baton_er
   if (status == BATON_OK) status = baton_error_copy(err, &self.failure);
   if (self.failure.code) status = self.failure.code;
   baton_error_clear(&self.failure);
+  base_free(self.fed);
   pthread_mutex_destroy(&self.lock);
   return status;
 }

@@ -2,6 +2,7 @@
 ** run whose building would look at the same runs the kept graph, without calling the orchestration. */
 #include "base/futex.h"
 #include "base/memory.h"
+#include "chip/dictation.h"
 #include "chip/kept.h"
 #include "chip/orchestrator.h"
 #include "chip/runtime.h"
@@ -14,18 +15,24 @@ static int accepts(const baton_program *program) {
   return 1;
 }
 
+static baton_status orchestrate(baton_run *run, chip_built *built, baton_error *err) {
+  if (run->graph_way == CHIP_GRAPH_RUNS_ELSEWHERE)
+    return chip_orchestrate_noting(run->engine, &run->bindings, &built->looks, full_hint, &built->calls, err);
+  return chip_orchestrate(run->engine, &run->bindings, 1, &built->looks, full_hint, err);
+}
+
 /* Builds the graph and captures it. After a failure what was submitted is dropped unrun. */
 static baton_status build(baton_run *run, chip_kept *kept, baton_error *err) {
-  chip_looks looks;
-  if (!chip_looks_open(&looks, &run->bindings)) return base_out_of_memory(err, "the arguments of a graph");
+  chip_built built = {.way = run->graph_way, .keep = chip_program_keeps(run->program)};
+  if (!chip_looks_open(&built.looks, &run->bindings))
+    return base_out_of_memory(err, "the arguments of a graph");
   task_engine_begin(run->engine->tasks,
                     TASK_HELD | (chip_program_is_explicit(run->program) ? TASK_EXPLICIT : 0));
-  baton_status status = chip_orchestrate(run->engine, &run->bindings, 1, &looks, full_hint, err);
+  baton_status status = orchestrate(run, &built, err);
   if (status == BATON_OK)
-    status = chip_kept_capture(kept, run->engine, &run->bindings, &looks, chip_program_keeps(run->program),
-                               &run->graph, err);
+    status = chip_kept_capture(kept, run->engine, &run->bindings, &built, &run->graph, err);
   else
-    chip_looks_close(&looks);
+    chip_built_free(&built);
   if (status == BATON_OK) return BATON_OK;
   task_engine_cancel(run->engine->tasks);
   (void)task_engine_finish(run->engine->tasks);
@@ -49,9 +56,11 @@ static baton_status take_again(baton_run *run, chip_kept *kept, baton_error *err
 static baton_status prepare(baton_run *run, baton_error *err) {
   chip_kept *kept = chip_program_kept(run->program);
   if (run->graph) BATON_TRY(take_again(run, kept, err));
-  if (!run->graph) BATON_TRY(chip_kept_take(kept, run->engine, &run->bindings, &run->graph, err));
+  if (!run->graph)
+    BATON_TRY(chip_kept_take(kept, run->engine, &run->bindings, run->graph_way, &run->graph, err));
   run->replayed = run->graph != NULL;
   if (!run->graph) BATON_TRY(build(run, kept, err));
+  if (run->graph_way == CHIP_GRAPH_RUNS_ELSEWHERE) return BATON_OK;
   task_graph *graph = chip_kept_graph_of(run->graph);
   task_graph_begin(graph, run->engine->tasks);
   run->lanes = task_graph_lanes(graph, run->engine->tasks);

@@ -58,9 +58,13 @@ static baton_status put_object(chip_text *out, const baton_program *program, uin
   return BATON_OK;
 }
 
-static baton_status put_body(chip_text *out, const baton_program *program, baton_error *err) {
+static baton_status put_body(chip_text *out, const baton_program *program, int told, baton_error *err) {
   uint64_t size;
   const void *script = chip_program_script(program, &size);
+  if (told && chip_program_is_graph(program)) {
+    put_u64(out, 0);
+    return BATON_OK;
+  }
   if (!script || !chip_program_is_graph(program))
     return put_object(out, program, CHIP_PROGRAM_BODY,
                       chip_program_is_host(program)    ? "its function of the host"
@@ -72,7 +76,7 @@ static baton_status put_body(chip_text *out, const baton_program *program, baton
   return BATON_OK;
 }
 
-static baton_status put_program(chip_text *out, const baton_program *program, baton_error *err) {
+static baton_status put_program(chip_text *out, const baton_program *program, int told, baton_error *err) {
   put_u32(out, MAGIC);
   put_u32(out, (chip_program_is_graph(program) ? GRAPH : 0u) |
                    (chip_program_is_explicit(program) ? EXPLICIT : 0u) |
@@ -87,13 +91,21 @@ static baton_status put_program(chip_text *out, const baton_program *program, ba
     BATON_TRY(put_object(out, program, i, kernel->name, err));
   }
   if (chip_program_is_host(program)) put_text(out, chip_program_host(program)->name);
-  return put_body(out, program, err);
+  return put_body(out, program, told, err);
+}
+
+static baton_status pack(baton_program *program, int told, chip_text *out, baton_error *err) {
+  BATON_TRY(baton_program_compile(program, err));
+  BATON_TRY(put_program(out, program, told, err));
+  return out->failed ? base_out_of_memory(err, "a program as bytes") : BATON_OK;
 }
 
 baton_status chip_program_pack(baton_program *program, chip_text *out, baton_error *err) {
-  BATON_TRY(baton_program_compile(program, err));
-  BATON_TRY(put_program(out, program, err));
-  return out->failed ? base_out_of_memory(err, "a program as bytes") : BATON_OK;
+  return pack(program, 0, out, err);
+}
+
+baton_status chip_program_pack_told(baton_program *program, chip_text *out, baton_error *err) {
+  return pack(program, 1, out, err);
 }
 
 /* ---- reading: never beyond the end, and what is wrong is remembered ---- */
@@ -215,7 +227,7 @@ static void get_host(reader *r, baton_program_options *options) {
 
 typedef struct script {
   const void *bytes;
-  uint64_t size;
+  uint64_t size; /* 0: none */
 } script;
 
 static void get_options(reader *r, baton_orchestrate graph, baton_program_options *options, script *packed) {
@@ -246,7 +258,7 @@ static baton_status create(const baton_program_options *options, const script *p
                            baton_error *err) {
   BATON_TRY(baton_program_create(options, out, err));
   baton_status status =
-      packed->bytes ? chip_program_set_script(*out, packed->bytes, packed->size, err) : BATON_OK;
+      packed->size ? chip_program_set_script(*out, packed->bytes, packed->size, err) : BATON_OK;
   if (status == BATON_OK) return BATON_OK;
   baton_program_close(*out);
   *out = NULL;

@@ -4,6 +4,7 @@
 #include "base/futex.h"
 #include "chip/brief.h"
 #include "chip/runtime.h"
+#include "chip/worker.h"
 
 static const char full_hint[] = "or end scopes earlier, so that memory comes back";
 
@@ -20,27 +21,38 @@ static baton_status prepare(baton_run *run, baton_error *err) {
   return BATON_OK;
 }
 
-/* Both sides are woken at the latest when the device is closed (turn) and when the graph function returns (built). */
-static uint32_t await(const baton_run *run, _Atomic uint32_t *flag) {
-  uint32_t value;
-  chip_run_look(run, flag, 0);
-  while (!(value = atomic_load_explicit(flag, memory_order_acquire))) base_futex_wait(flag, 0, INT64_MAX);
-  return value;
+/* The turn comes, or is missed, at the latest when the device is closed. */
+static uint32_t await_turn(baton_run *run) {
+  uint32_t turn;
+  chip_run_look(run, &run->turn, 0);
+  /* acquire: what was done before the turn */
+  while (!(turn = atomic_load_explicit(&run->turn, memory_order_acquire)))
+    base_futex_wait(&run->turn, 0, INT64_MAX);
+  return turn;
 }
 
-static void raise_flag(_Atomic uint32_t *flag) {
-  atomic_store_explicit(flag, 1, memory_order_release);
-  base_futex_wake(flag, 1);
+/* The run has ended before its graph was called. */
+static baton_status say_missed(baton_run *run, baton_error *err) {
+  baton_error failure = {0};
+  if (run->worker->elsewhere) {
+    chip_run_await(run, INT64_MAX);
+    chip_run_failure(run, &failure);
+  }
+  if (!failure.code)
+    baton_error_set(&failure, BATON_CANCELLED, "%s: the worker was closed before the run began",
+                    baton_program_name(run->program));
+  baton_status status = baton_error_copy(err, &failure);
+  baton_error_clear(&failure);
+  return status;
 }
 
 /* On the calling thread. The run's turn on the device comes first, so that its tasks do not run beside another run's. */
 static baton_status build(baton_run *run, baton_error *err) {
   if (!chip_program_is_graph(run->program)) return BATON_OK;
-  if (await(run, &run->turn) == CHIP_TURN_MISSED)
-    return baton_error_set(err, BATON_CANCELLED, "%s: the worker was closed before the run began",
-                           baton_program_name(run->program));
+  if (await_turn(run) == CHIP_TURN_MISSED) return say_missed(run, err);
   baton_status status = chip_runtime_orchestrate(run, full_hint, err);
-  raise_flag(&run->built);
+  atomic_store_explicit(&run->built, 1, memory_order_release); /* with what the graph has submitted */
+  base_futex_wake(&run->built, 1);
   return status;
 }
 
@@ -50,8 +62,8 @@ static void execute(baton_run *run, uint32_t lane) {
     return;
   }
   if (chip_program_is_graph(run->program)) {
-    raise_flag(&run->turn);
-    (void)await(run, &run->built);
+    chip_runtime_give_turn(run, CHIP_TURN_COME);
+    chip_runtime_await_built(run);
   } else {
     baton_error failure = {0};
     (void)chip_runtime_orchestrate(run, full_hint, &failure);
