@@ -64,7 +64,7 @@ void node_reply_failure(node_executor *executor, node_executor_lane *lane, baton
   node_reply *reply = lane->reply;
   set_size(reply, node_error_pack(err, node_reply_data(reply), room));
   reply->status = status;
-  reply->lost = (uint32_t)is_lost(executor);
+  reply->lost = (uint16_t)is_lost(executor);
   baton_error_clear(err);
 }
 
