@@ -226,20 +226,20 @@ static baton_status make_room(node_draft *draft, baton_error *err) {
   return BATON_OK;
 }
 
-static int is_default(const baton_config *config) {
-  return !(config->ring_task_window || config->ring_heap || config->ring_dep_pool || config->runtime ||
-           config->timeout > 0 || config->stream_timeout > 0 || config->element_timeout > 0 ||
-           config->deadline > 0);
+int node_draft_configures(const baton_config *config) {
+  return config->ring_task_window || config->ring_heap || config->ring_dep_pool || config->runtime ||
+         config->timeout > 0 || config->stream_timeout > 0 || config->element_timeout > 0;
 }
 
 /* What the run says holds for its device programs; deadlines do not: they are the run's. */
 static baton_status read_config(node_draft *draft, baton_error *err) {
   const baton_config *own = draft->options->config;
-  baton_config base = draft->o->run->config;
-  base.deadline = 0;
+  const baton_node_run *run = draft->o->run;
   int calls = draft->operation == NODE_CALL_PROGRAM || draft->operation == NODE_CALL_SCRIPT;
-  draft->has_config = calls && (own || !is_default(&base));
+  draft->has_config = calls && (own || run->configures);
   if (!draft->has_config) return BATON_OK;
+  baton_config base = run->config;
+  base.deadline = 0;
   base = chip_config_merge(&base, own);
   BATON_TRY(chip_config_check(&base, err));
   draft->config = (node_config){.ring_task_window = base.ring_task_window,
@@ -352,7 +352,11 @@ static baton_status fill_member(const node_draft *draft, node_task *task, uint32
                                 char **at, baton_error *err) {
   node_member *member = &task->members[part];
   uint64_t size = command_size(draft, part);
-  *member = (node_member){.task = task, .place = draft->places[part], .liked = BATON_ANY_WORKER};
+  member->task = task;
+  member->place = draft->places[part];
+  member->liked = BATON_ANY_WORKER;
+  member->owned = 0;
+  member->stages = NULL;
   if (size > INLINE_MOST) {
     member->command = base_alloc(size);
     if (!member->command) return base_out_of_memory(err, "the arguments of a task");
@@ -394,18 +398,27 @@ static const char *operation_name(const node_draft *draft) {
   }
 }
 
+/* Each field by itself: to clear all of them first would cost as much as the rest of a short submit. */
+static void fill_head(const node_draft *draft, node_task *task) {
+  const node_callable *callable = draft->callable;
+  task->run = draft->o->run;
+  task->kind = draft->kind;
+  task->lane = draft->lane;
+  task->priority = draft->options->priority;
+  task->count = 0;
+  task->unanswered = draft->nparts;
+  task->failed = 0;
+  task->who = callable ? baton_program_name(callable->program) : operation_name(draft);
+  task->is_host = callable && callable->is_host;
+  task->name = NULL;
+  task->nuses = 0;
+}
+
 baton_status node_draft_fill(const node_draft *draft, node_task *task, baton_error *err) {
   char *at = (char *)task + sizeof *task + draft->nparts * sizeof(node_member);
   baton_status status = BATON_OK;
-  *task = (node_task){.run = draft->o->run,
-                      .kind = draft->kind,
-                      .lane = draft->lane,
-                      .priority = draft->options->priority,
-                      .who = draft->callable ? baton_program_name(draft->callable->program)
-                                             : operation_name(draft),
-                      .is_host = draft->callable && draft->callable->is_host,
-                      .unanswered = draft->nparts,
-                      .uses = (node_use *)(void *)at};
+  fill_head(draft, task);
+  task->uses = (node_use *)(void *)at;
   at += draft->nvalues * sizeof(node_use);
   for (uint32_t part = 0, first = 0; part < draft->nparts && status == BATON_OK;
        first += draft->parts[part++].nvalues, task->count++)

@@ -39,6 +39,9 @@ typedef struct node_draft {
 /* Checks everything that needs no lock: signatures, tags, overlap, memory, places. Fills in what is found. */
 BATON_MUST_CHECK baton_status node_draft_check(node_draft *draft, baton_error *err);
 
+/* True if the config of a run says something that its programs are told: its deadline is the run's own. */
+int node_draft_configures(const baton_config *config);
+
 /* What a task does to the memory of argument `i`, from 0: TASK_READS | TASK_WRITES, 0. `signature` (NULL: none) has that many. */
 uint32_t node_mode_of(const chip_signature *signature, const baton_node_value *value, uint32_t i);
 

@@ -96,18 +96,27 @@ static void end_malloc(node_worker *worker, node_task *task, const node_reply *r
   baton_error_clear(&failure);
 }
 
-static void end_member(node_worker *worker, node_member *member, const node_reply *reply) {
+/* An answer that has more to say than that a program ran well. */
+static void end_with_answer(node_worker *worker, node_member *member, const node_reply *reply) {
   node_task *task = member->task;
   baton_error failure = {0};
-  worker->tasks++;
   if (reply->status) unpack_failure(worker, task, reply, &failure);
   if (member->command->operation == NODE_MALLOC) end_malloc(worker, task, reply);
-  task->run->timing.device += (double)reply->device_us;
   if (!reply->status && member->command->operation == NODE_CALL_SCRIPT && reply->ndata)
     keep_result(task, (uint32_t)(member - task->members), reply);
   baton_status returned = reply->status ? BATON_OK : node_stage_return(member, &failure);
   node_member_end(member, reply->status || returned != BATON_OK ? &failure : NULL);
   baton_error_clear(&failure);
+}
+
+static void end_member(node_worker *worker, node_member *member, const node_reply *reply) {
+  int plain = !reply->status && member->command->operation == NODE_CALL_PROGRAM && !member->stages;
+  worker->tasks++;
+  member->task->run->timing.device += (double)reply->device_us;
+  if (plain)
+    node_member_end(member, NULL);
+  else
+    end_with_answer(worker, member, reply);
 }
 
 static void forget_sent(node_sent *sent) {
@@ -120,22 +129,26 @@ static void forget_sent(node_sent *sent) {
 /* The answer to what has no task: memory that went back. */
 static int is_for_nobody(const node_reply *reply) { return reply->sequence == 0; }
 
+static void lose_by_answer(node_worker *worker, const node_member *asked, const node_reply *reply) {
+  baton_error failure = {0};
+  baton_error_set(&failure, BATON_PROTOCOL_ERROR, "%s %u answered command %llu, %llu was asked",
+                  worker->kind == NODE_CHIPS ? "worker" : "sub worker", worker->id,
+                  (unsigned long long)reply->sequence,
+                  (unsigned long long)(asked ? asked->command->sequence : 0));
+  node_worker_lost(worker, &failure);
+  baton_error_clear(&failure);
+}
+
 static void take_reply(node_worker *worker, node_lane lane, const node_reply *reply) {
   node_sent *sent = &worker->sent[lane];
   node_member *member = sent->first;
-  baton_error failure = {0};
-  worker->node->dirty = 1;
+  if (worker->node->unsent) worker->node->dirty = 1;
   if (is_for_nobody(reply) && lane == NODE_TRANSFERS && worker->freeing_sent) {
     worker->freeing_sent--;
     return;
   }
   if (!member || member->command->sequence != reply->sequence) {
-    baton_error_set(&failure, BATON_PROTOCOL_ERROR, "%s %u answered command %llu, %llu was asked",
-                    worker->kind == NODE_CHIPS ? "worker" : "sub worker", worker->id,
-                    (unsigned long long)reply->sequence,
-                    (unsigned long long)(member ? member->command->sequence : 0));
-    node_worker_lost(worker, &failure);
-    baton_error_clear(&failure);
+    lose_by_answer(worker, member, reply);
     return;
   }
   forget_sent(sent);
@@ -152,19 +165,30 @@ static int is_awaited(const node_worker *worker, node_lane lane) {
          (worker->sent[lane].count || (lane == NODE_TRANSFERS && worker->freeing_sent));
 }
 
-static int poll_lane(node_worker *worker, node_lane lane) {
+/* What it has answered makes no sense, or finds no memory here. */
+static void lose_by_mailbox(node_worker *worker, node_lane lane) {
   const void *block;
   baton_error failure = {0};
+  if (node_mailbox_take(&worker->endpoint->mailbox, lane, &block, &failure) == BATON_OK)
+    base_out_of_memory(&failure, "an answer"); /* that there is some now comes too late */
+  node_worker_lost(worker, &failure);
+  baton_error_clear(&failure);
+}
+
+static int has_answered(const node_worker *worker, node_lane lane) {
+  return is_awaited(worker, lane) && node_mailbox_has(&worker->endpoint->mailbox, lane);
+}
+
+static int poll_lane(node_worker *worker, node_lane lane) {
+  const void *block;
   int found = 0;
-  while (is_awaited(worker, lane) && node_mailbox_has(&worker->endpoint->mailbox, lane)) {
-    found = 1;
-    if (node_mailbox_take(&worker->endpoint->mailbox, lane, &block, &failure) != BATON_OK) {
-      node_worker_lost(worker, &failure);
-      break;
+  for (; has_answered(worker, lane); found = 1) {
+    if (node_mailbox_take(&worker->endpoint->mailbox, lane, &block, NULL) != BATON_OK) {
+      lose_by_mailbox(worker, lane);
+      return 1;
     }
     if (block) take_reply(worker, lane, block);
   }
-  baton_error_clear(&failure);
   return found;
 }
 
@@ -176,8 +200,7 @@ static int has_died(const node_worker *worker) {
 
 static int poll_worker(node_worker *worker) {
   int found = 0;
-  for (int lane = 0; lane < NODE_CONTROL; lane++)
-    if (is_awaited(worker, (node_lane)lane)) found |= poll_lane(worker, (node_lane)lane);
+  for (int lane = 0; lane < NODE_CONTROL; lane++) found |= poll_lane(worker, (node_lane)lane);
   if (!has_died(worker)) return found;
   node_worker_died(worker);
   return 1;
@@ -255,9 +278,7 @@ static int work_in_sight(const baton_node *node) {
     for (uint32_t i = 0; i < node->counts[kind]; i++) {
       const node_worker *worker = node->workers[kind][i];
       for (int lane = 0; lane < NODE_CONTROL; lane++)
-        if (is_awaited(worker, (node_lane)lane) &&
-            node_mailbox_has(&worker->endpoint->mailbox, (node_lane)lane))
-          return 1;
+        if (has_answered(worker, (node_lane)lane)) return 1;
       if (has_died(worker)) return 1;
     }
   return 0;

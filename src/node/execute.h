@@ -24,7 +24,7 @@ typedef struct node_executor_lane {
   node_reply *reply; /* of the last command */
   uint64_t room;     /* bytes of it */
   baton_error err;
-  int64_t took;                /* ns that the last measured command took */
+  float took_us;               /* what the last measured command took */
   uint32_t unmeasured;         /* that come before the next measured one */
   char apart[BASE_CACHE_LINE]; /* from the next lane */
 } node_executor_lane;

@@ -165,9 +165,14 @@ const node_reply *node_executor_do(node_executor *executor, node_lane number, co
   *lane->reply = (node_reply){.bytes = sizeof *lane->reply, .sequence = command->sequence};
   baton_status status = carry_out(executor, number, command);
   if (status != BATON_OK) node_reply_failure(executor, lane, status);
-  if (measured) lane->took = base_now() - begin;
-  lane->unmeasured = !measured ? lane->unmeasured - 1 : lane->took < BRIEF_NS ? UNMEASURED : 0;
-  lane->reply->host_us = (float)lane->took / 1e3f;
+  if (measured) {
+    int64_t took = base_now() - begin;
+    lane->took_us = (float)took / 1e3f;
+    lane->unmeasured = took < BRIEF_NS ? UNMEASURED : 0;
+  } else {
+    lane->unmeasured--;
+  }
+  lane->reply->host_us = lane->took_us;
   return lane->reply;
 }
 

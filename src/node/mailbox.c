@@ -245,8 +245,9 @@ static const char *lane_name(node_lane lane) {
 static baton_status refuse(const node_mailbox *mailbox, node_lane lane, baton_error *err) {
   baton_error_set(err, BATON_PROTOCOL_ERROR, "mailbox: a %s on the lane for %s makes no sense: its %s",
                   mailbox->is_server ? "command" : "reply", lane_name(lane), mailbox->ends[lane].wrong);
-  return baton_error_text(err, BATON_FIELD_HINT,
-                          "something wrote into memory that is not its own, perhaps a kernel of that worker");
+  baton_error_text(err, BATON_FIELD_HINT,
+                   "something wrote into memory that is not its own, perhaps a kernel of that worker");
+  return BATON_PROTOCOL_ERROR;
 }
 
 /* The word is one of memory that the other side may still change. */
@@ -267,8 +268,13 @@ static baton_status make_room(node_end *end, uint64_t bytes, baton_error *err) {
   return BATON_OK;
 }
 
+/* Of one line always all: a copy of fixed size is quicker, and there is room for it. */
 static void read_lines(const node_ring *ring, char *scratch, uint64_t bytes) {
   uint64_t at = ring->at;
+  if (bytes <= LINE_DATA) {
+    memcpy(scratch, line_at(ring, at)->data, LINE_DATA);
+    return;
+  }
   for (uint64_t done = 0; done < bytes; done += LINE_DATA, at++)
     memcpy(scratch + done, line_at(ring, at)->data, bytes - done < LINE_DATA ? bytes - done : LINE_DATA);
 }

@@ -151,7 +151,8 @@ struct baton_node_run {
   baton_node *node; /* its own hold */
   uint32_t number;
   baton_config config;
-  char *runtime; /* config.runtime points here */
+  char *runtime;  /* config.runtime points here */
+  int configures; /* … and says something that its programs are told */
   int64_t begun;
   /* guarded by node->lock: */
   node_engine *engine; /* NULL: over */
@@ -202,8 +203,9 @@ struct baton_node {
   node_task *groups[NODE_KINDS], *last_group[NODE_KINDS];
   node_task *ended, *last_ended; /* tasks whose engine is to be told */
   int dirty;                     /* something may be sent */
-  uint64_t sent;                 /* commands, ever */
-  int hurried;                   /* a submit is under way: replies can wait */
+  int unsent;    /* something could not be, when that was tried last: an answer makes room for it */
+  uint64_t sent; /* commands, ever */
+  int hurried;   /* a submit is under way: replies can wait */
   uint64_t order;
   node_home homes[NODE_HOMES];
   baton_node_run *runs, *last_run; /* that are not over */

@@ -6,7 +6,7 @@
 #include "base/memory.h"
 #include "base/pages.h"
 #include "chip/config.h"
-#include "node/node.h"
+#include "node/draft.h"
 #include <limits.h>
 
 enum { SPARE_ENGINES = 2, WINDOW = 16384, EDGES = 1 << 16 };
@@ -133,6 +133,7 @@ static baton_status create(baton_node *node, const baton_config *config, baton_n
   run->config = *config;
   run->config.resident = NULL;
   run->config.runtime = run->runtime = base_strdup(config->runtime);
+  run->configures = node_draft_configures(&run->config);
   run->begun = base_now();
   baton_status status = take_engine(node, config, &run->engine, err);
   if (status != BATON_OK) {

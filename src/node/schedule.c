@@ -125,8 +125,8 @@ static baton_status locate(node_endpoint *endpoint, node_member *member, baton_e
 
 /* False: it has failed, and ended. */
 static int prepare(const node_worker *worker, node_member *member) {
+  if (!member->command->nvalues || !worker->endpoint->calls->shares) return 1;
   baton_error failure = {0};
-  if (!worker->endpoint->calls->shares) return 1;
   if (locate(worker->endpoint, member, &failure) == BATON_OK) return 1;
   node_member_end(member, &failure);
   baton_error_clear(&failure);
@@ -358,19 +358,30 @@ static void explain_homeless(const node_task *task, int place, baton_error *err)
   }
 }
 
-static int fail_homeless(const baton_node *node, node_task *task) {
+static void end_homeless(node_task *task, int place) {
   baton_error failure = {0};
+  explain_homeless(task, place, &failure);
+  for (uint32_t i = 0, count = task->count; i < count; i++) node_member_end(&task->members[i], &failure);
+  baton_error_clear(&failure);
+}
+
+static int fail_homeless(const baton_node *node, node_task *task) {
   uint32_t i = 0;
   while (i < task->count && find_place(node, task, &task->members[i])) i++;
   if (i == task->count) return 0;
-  explain_homeless(task, (int)task->members[i].place, &failure);
-  for (uint32_t j = 0, count = task->count; j < count; j++) node_member_end(&task->members[j], &failure);
-  baton_error_clear(&failure);
+  end_homeless(task, (int)task->members[i].place);
   return 1;
 }
 
+/* A task that finds no other ready, none that waits, and a worker for it need not wait in between. False: it must. */
+static int send_at_once(baton_node *node, node_kind kind, node_member *member) {
+  if (node->groups[kind] || node->waiting[kind].first) return 0;
+  node_worker *worker = choose(node->workers[kind], node->counts[kind], member);
+  return worker && !worker->waiting[NODE_TASKS].first && send(worker, member);
+}
+
 /* A ready task goes to where it waits for its workers. */
-static void place(baton_node *node, node_task *task) {
+static void place(baton_node *node, node_task *task, int alone) {
   task->order = ++node->order;
   if (fail_homeless(node, task)) return;
   if (task->count > 1) {
@@ -384,16 +395,19 @@ static void place(baton_node *node, node_task *task) {
   }
   member->liked =
       task->kind == NODE_CHIPS && node->counts[NODE_CHIPS] > 1 ? find_liked(node, member) : BATON_ANY_WORKER;
-  queue_add(&node->waiting[task->kind], member);
+  if (!alone || !send_at_once(node, task->kind, member)) queue_add(&node->waiting[task->kind], member);
 }
 
-static void place_ready(baton_node *node) {
-  while (node->ready) {
-    node_task *task = node->ready;
-    node->ready = task->next;
-    if (!node->ready) node->last_ready = NULL;
-    place(node, task);
-  }
+static node_task *next_ready(baton_node *node) {
+  node_task *task = node->ready;
+  node->ready = task->next;
+  if (!node->ready) node->last_ready = NULL;
+  return task;
+}
+
+/* `alone`: it may be sent at once, as nothing else is ready. */
+static void place_ready(baton_node *node, int alone) {
+  while (node->ready) place(node, next_ready(node), alone);
 }
 
 static int submitted_before(const node_task *a, const node_task *b) {
@@ -411,14 +425,20 @@ void node_schedule_add(baton_node *node, node_task *task) {
   if (!task->next) node->last_ready = task;
 }
 
+static int has_unsent(const node_worker *worker) {
+  return worker->waiting[NODE_TASKS].first || worker->waiting[NODE_TRANSFERS].first || worker->freeing;
+}
+
 void node_schedule(baton_node *node) {
   while (node->dirty) {
-    node->dirty = 0; /* what ends for want of room makes it dirty again */
-    place_ready(node);
+    node->dirty = node->unsent = 0; /* what ends for want of room makes it dirty again */
+    place_ready(node, node->ready && !node->ready->next);
     for (int kind = 0; kind < NODE_KINDS; kind++) {
       if (node->groups[kind]) schedule_groups(node, (node_kind)kind);
       for (uint32_t i = 0; i < node->counts[kind]; i++) schedule_bound(node->workers[kind][i]);
       if (node->waiting[kind].first) schedule_any(node, (node_kind)kind);
+      for (uint32_t i = 0; i < node->counts[kind]; i++) node->unsent |= has_unsent(node->workers[kind][i]);
+      if (node->groups[kind] || node->waiting[kind].first) node->unsent = 1;
     }
   }
 }
@@ -426,7 +446,7 @@ void node_schedule(baton_node *node) {
 static int is_of_run(const void *run, const node_member *member) { return member->task->run == run; }
 
 void node_schedule_cancel(baton_node *node, const baton_node_run *run) {
-  place_ready(node);
+  place_ready(node, 0);
   for (int kind = 0; kind < NODE_KINDS; kind++) {
     drop_groups(node, (node_kind)kind, run, is_of_run, NULL);
     queue_drop(&node->waiting[kind], run, is_of_run, NULL);

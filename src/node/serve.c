@@ -34,6 +34,16 @@ static void give_up(server *self, const baton_error *failure) {
   node_mailbox_abandon(self->mailbox);
 }
 
+/* What came makes no sense, or found no memory. */
+static void give_up_lane(server *self, node_lane lane) {
+  const void *block;
+  baton_error failure = {0};
+  if (node_mailbox_take(self->mailbox, lane, &block, &failure) == BATON_OK)
+    base_out_of_memory(&failure, "a command"); /* that there is some now comes too late */
+  give_up(self, &failure);
+  baton_error_clear(&failure);
+}
+
 static int reply_cancelled(server *self, node_lane lane, const node_command *command) {
   union {
     node_reply reply;
@@ -107,10 +117,8 @@ static const node_command *keep_fed(server *self, const node_command *command) {
 /* The next command of a lane. False: there is none, or the lane ends. */
 static int serve_one(server *self, node_lane lane) {
   const void *block;
-  baton_error err = {0};
-  if (node_mailbox_take(self->mailbox, lane, &block, &err) != BATON_OK) {
-    give_up(self, &err);
-    baton_error_clear(&err);
+  if (node_mailbox_take(self->mailbox, lane, &block, NULL) != BATON_OK) {
+    give_up_lane(self, lane);
     return 0;
   }
   const node_command *command = block;
