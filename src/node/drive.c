@@ -419,7 +419,7 @@ static int others_drive(const void *context) {
 
 /* One turn; true if there was something to do. */
 static int attend_once(baton_node *node) {
-  node_lock(node);
+  if (pthread_mutex_trylock(&node->lock)) return 0; /* whoever has it drives, or is soon done */
   int needed = is_needed(node);
   node_ring_workers(node); /* the builder may have left them so */
   if (needed) (void)node_drive(node, NULL, others_drive, node, INT64_MAX);
@@ -430,7 +430,7 @@ static int attend_once(baton_node *node) {
 /* True if the attendant may sleep until somebody calls it: there is no run, or somebody else drives. */
 static int may_sleep(baton_node *node) {
   uint32_t awake = NODE_AWAKE;
-  node_lock(node);
+  if (pthread_mutex_trylock(&node->lock)) return 0;
   int idle = !node->runs || node->drivers;
   if (idle) /* fails if it is sent home */
     (void)atomic_compare_exchange_strong_explicit(&node->attention, &awake, NODE_ASLEEP, memory_order_seq_cst,
