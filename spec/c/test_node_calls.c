@@ -390,6 +390,7 @@ static void programs_have_handles(void **state) {
   baton_program_close(program);
   ok(baton_node_unregister(node, handle, &err));
   refused(BATON_STALE_HANDLE, baton_node_program(node, handle, &none, &err));
+  assert_null(none);
   refused(BATON_STALE_HANDLE, baton_node_unregister(node, handle, &err));
   baton_tensor_close(x);
 }
