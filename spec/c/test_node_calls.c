@@ -148,11 +148,11 @@ static int drop_programs(void **state) {
 static baton_isolation isolation;
 static baton_node *node;
 
-/* Two chips of two kinds, and two sub workers. */
+/* Two chips of two kinds, and three sub workers. */
 static baton_node_options usual_options(void) {
   static const baton_node_chip chips[] = {{.platform = "a2a3sim", .device = 0},
                                           {.platform = "a5sim", .device = 3}};
-  return (baton_node_options){.chips = chips, .nchips = 2, .subs = 2, .isolation = isolation};
+  return (baton_node_options){.chips = chips, .nchips = 2, .subs = 3, .isolation = isolation};
 }
 
 static int open_node(void **state) {
@@ -255,7 +255,7 @@ static void it_says_what_it_has(void **state) {
   (void)state;
   baton_node_worker first, second;
   assert_int_equal(baton_node_workers(node), 2);
-  assert_int_equal(baton_node_subs(node), 2);
+  assert_int_equal(baton_node_subs(node), 3);
   assert_int_equal(baton_node_state_of(node), BATON_WORKER_READY);
   ok(baton_node_describe(node, 0, &first, &err));
   ok(baton_node_describe(node, 1, &second, &err));
@@ -414,7 +414,7 @@ static void arenas_grow_and_work_is_counted(void **state) {
   assert_int_equal(second.runs, 3);
   assert_int_equal(sums.runs, 3);
   assert_int_equal(sums.bytes_from_device, 3 * N * sizeof(float));
-  assert_int_equal(sums.children_started, isolation == BATON_PROCESS ? 4 : 0);
+  assert_int_equal(sums.children_started, isolation == BATON_PROCESS ? 5 : 0);
   assert_true(floats(c)[N - 1] == 2);
   baton_tensor_close(a);
   baton_tensor_close(c);
@@ -524,7 +524,7 @@ static baton_status add_and_double(baton_node_orch *o, void *context, baton_erro
   const sum_of *s = context;
   baton_view sum;
   assert_int_equal(baton_node_orch_workers(o), 2);
-  assert_int_equal(baton_node_orch_subs(o), 2);
+  assert_int_equal(baton_node_orch_subs(o), 3);
   BATON_TRY(baton_node_scope_begin(o, failure));
   BATON_TRY(baton_node_alloc(o, BATON_F32, 1, (const int64_t[]){N}, &sum, failure));
   const baton_node_value added[] = {{.tensor = s->a}, {.tensor = s->a}, {.view = &sum}};
@@ -626,7 +626,7 @@ static baton_status rest_and_append(baton_node_orch *o, void *context, baton_err
 static void assert_too_late(const baton_config *config) {
   held h = make_held();
   baton_status status = BATON_OK;
-  for (h.digit = 50; status == BATON_OK && h.digit < PATIENCE * 1000; h.digit *= 2) {
+  for (h.digit = 50; status == BATON_OK && h.digit < 10000; h.digit *= 2) {
     integers(h.x)[0] = 1;
     status = baton_node_run_function(node, rest_and_append, &h, config, NULL, &err);
   }
@@ -712,34 +712,34 @@ typedef struct group {
   baton_tensor *here[2], *mine;
 } group;
 
-/* A group of two on the chips, and one on the sub workers: no member ends before both have begun. */
+/* A group of two on the chips, and one of three on the sub workers: no member ends before all have begun. */
 static baton_status submit_groups(baton_node_orch *o, void *context, baton_error *failure) {
   const group *g = context;
-  baton_tensor *mine[4];
-  baton_node_value values[4][3];
-  baton_node_member members[4];
-  for (int i = 0; i < 4; i++) {
+  baton_tensor *mine[5];
+  baton_node_value values[5][3];
+  baton_node_member members[5];
+  for (int i = 0; i < 5; i++) {
     BATON_TRY(baton_tensor_slice(g->mine, 0, i, 1, &mine[i], failure));
-    values[i][0] = (baton_node_value){.tag = BATON_NO_DEP, .tensor = g->here[i / 2]};
+    values[i][0] = (baton_node_value){.tag = BATON_NO_DEP, .tensor = g->here[i >= 2]};
     values[i][1] = (baton_node_value){.tensor = mine[i]};
-    values[i][2] = number(2);
+    values[i][2] = number(i < 2 ? 2 : 3);
     members[i] = (baton_node_member){.values = values[i], .nvalues = 3, .worker = BATON_ANY_WORKER};
   }
   members[1].worker = 0; /* the other one goes to worker 1 then */
   baton_status status = baton_node_submit_next_level_group(o, meet, &members[0], 2, NULL, NULL, failure);
-  if (status == BATON_OK) status = baton_node_submit_sub_group(o, meet, &members[2], 2, NULL, NULL, failure);
+  if (status == BATON_OK) status = baton_node_submit_sub_group(o, meet, &members[2], 3, NULL, NULL, failure);
   if (status == BATON_OK)
-    assert_int_equal(baton_node_submit_next_level_group(o, meet, members, 3, NULL, NULL, NULL),
+    assert_int_equal(baton_node_submit_next_level_group(o, meet, &members[2], 3, NULL, NULL, NULL),
                      BATON_UNSUPPORTED);
-  for (int i = 0; i < 4; i++) baton_tensor_close(mine[i]);
+  for (int i = 0; i < 5; i++) baton_tensor_close(mine[i]);
   return status;
 }
 
 static void groups_begin_together(void **state) {
   (void)state;
-  group g = {{tensor(BATON_I32, 1, 0), tensor(BATON_I32, 1, 0)}, tensor(BATON_I64, 4, 0)};
+  group g = {{tensor(BATON_I32, 1, 0), tensor(BATON_I32, 1, 0)}, tensor(BATON_I64, 5, 0)};
   ok(baton_node_run_function(node, submit_groups, &g, NULL, NULL, &err));
-  for (int i = 0; i < 4; i++) assert_int_equal(integers(g.mine)[i], 2);
+  for (int i = 0; i < 5; i++) assert_int_equal(integers(g.mine)[i], i < 2 ? 2 : 3);
   baton_tensor_close(g.here[0]);
   baton_tensor_close(g.here[1]);
   baton_tensor_close(g.mine);
