@@ -148,6 +148,35 @@ static void test_runs_tasks_in_order(void **state) {
   baton_node_close(node);
 }
 
+/* Leaves three scopes open, each with an intermediate. */
+static baton_status leave_scopes_open(baton_node_orch *o, void *context, baton_error *failure) {
+  for (int depth = 0; depth < 3; depth++) {
+    BATON_TRY(baton_node_scope_begin(o, failure));
+    BATON_TRY(add_and_double(o, context, failure));
+  }
+  return BATON_OK;
+}
+
+static baton_status end_what_never_began(baton_node_orch *o, void *context, baton_error *failure) {
+  (void)context;
+  return baton_node_scope_end(o, failure);
+}
+
+static void test_scopes_end_with_the_function(void **state) {
+  (void)state;
+  baton_node *node = open_node(2, 1);
+  three t = {floats(1000, 1), floats(1000, 2), floats(1000, 0)};
+  for (int i = 0; i < 100; i++)
+    assert_ok(baton_node_run_function(node, leave_scopes_open, &t, NULL, NULL, &err));
+  assert_true(first(t.c) == 6);
+  assert_int_equal(baton_node_run_function(node, end_what_never_began, NULL, NULL, NULL, &err), BATON_STATE);
+  assert_ok(baton_node_run_function(node, add_and_double, &t, NULL, NULL, &err));
+  baton_tensor_close(t.a);
+  baton_tensor_close(t.b);
+  baton_tensor_close(t.c);
+  baton_node_close(node);
+}
+
 /* --- Child memory --------------------------------------------------------------------------------------- */
 
 static baton_status add_on_devices(baton_node_orch *o, void *context, baton_error *failure) {
@@ -393,6 +422,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       BOTH(test_runs_tasks_in_order),
       BOTH(test_reads_back_inside_the_function),
+      BOTH(test_scopes_end_with_the_function),
       BOTH(test_chain_longer_than_the_window),
       BOTH(test_failure_poisons_the_chain),
       BOTH(test_several_runs_in_flight),

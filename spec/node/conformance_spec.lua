@@ -219,6 +219,24 @@ for _, isolation in ipairs(nodes.isolations) do
         raises("closed", node.malloc, node, 0, 8)
       end)
 
+      it("sleeps while it waits for a task", function()
+        local asleep = baton.program { name = "asleep", signature = { { "x", "inout", "i64" } }, host = { entry = "asleep", code = [[
+          #include <baton/kernel.h>
+          #include <unistd.h>
+          BATON_KERNEL(asleep) { sleep(2); baton_io(args, 0, int64_t)[0] += 1; }]] } }
+        local node <close> = nodes.open(isolation)
+        local x = cells(1)
+        check_usable(node)
+        local before = os.clock() -- of all threads of this process
+        node:run(function(orch)
+          orch.submit_next_level(asleep, { x }, { worker = 0 })
+          orch.submit_next_level(nodes.append, { x, 3 }, { worker = 1 })
+        end)
+        local used = os.clock() - before
+        assert.equal(23, x:get(1))
+        assert.is_true(used < 0.5, used .. " s of CPU in two seconds")
+      end)
+
       it("needs as much memory after 20000 as after 5000, with one always registered", function()
         local node <close> = nodes.open(isolation)
         local count = is_small and 400 or 20000

@@ -229,7 +229,10 @@ describe("orch.submit_sub with isolation " .. isolation, function()
     end)
   end)
 
-  local interrupts = under_thread_sanitizer() and pending or it
+  local function interrupts(name, test)
+    if not under_thread_sanitizer() then return it(name, test) end
+    pending(name .. ": the thread sanitizer delivers no signal into a tight loop")
+  end
   interrupts("ends an endless function when its run is cancelled", function()
     local path = os.tmpname()
     local run = node:submit(function(orch)

@@ -65,7 +65,7 @@ local function signal_script(script, isolation, signal, opens, kept)
   local baton = command.quote(command.baton)
   local result = command.shell(([[
     export TMPDIR="$XDG_RUNTIME_DIR/tmp"; mkdir "$TMPDIR"
-    %s -e %s >> "$XDG_RUNTIME_DIR/lines" & process=$!
+    env --default-signal=HUP,TERM %s -e %s >> "$XDG_RUNTIME_DIR/lines" & process=$!
     until grep -q waits "$XDG_RUNTIME_DIR/lines"; do kill -0 $process || break; done
     kill -%s $process; %s
     wait $process; echo status $?; cat "$XDG_RUNTIME_DIR/lines"; ls "$TMPDIR" | sed 's/^/file: /'
