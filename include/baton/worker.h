@@ -92,7 +92,9 @@ typedef struct baton_worker_options {
   baton_fault fault;
   baton_isolation
       isolation; /* with BATON_PROCESS what crashes, hangs or ends its process costs the run that it was for: the
-                                child is replaced, and the worker and its buffers are as before */
+                                child is replaced, and the worker and its buffers are as before. Graphs are called
+                                on the thread that submits, as ever; on tensormap_and_ringbuffer the failure of a
+                                call may then come with a later one */
   const char *worker_program; /* what a child executes; NULL: baton-worker beside this library or program */
   double startup_timeout;     /* seconds for a child to be ready; default 60 */
 } baton_worker_options;

@@ -64,7 +64,8 @@ local worker = {}
 
 ---Runs a program and waits: afterwards the outputs hold the results; after a failure no output has changed. Arguments
 ---are a list in signature order or a table keyed by the signature's names; what does not match raises `signature`.
----An error of the graph function is raised as it is. Child memory is taken as it is and written in place, also by a run
+---An error of the graph function is raised as it is. With process isolation the function is called here all the same; on
+---tensormap_and_ringbuffer a wrong call of `g` may then be refused by a later one, or when the function returns. Child memory is taken as it is and written in place, also by a run
 ---that fails later. Inside an orchestration of the same worker it raises `state`, as does all that waits.
 ---@param program baton.program|baton.handle
 ---@param arguments? baton.value[]|table<string, baton.value>

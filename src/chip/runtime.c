@@ -70,7 +70,7 @@ void chip_runtime_give_turn(baton_run *run, uint32_t turn) {
 }
 
 void chip_runtime_await_built(baton_run *run) {
-  chip_run_look(run, &run->built, 0);
+  if (!run->worker->elsewhere) chip_run_look(run, &run->built, 0); /* else both CPUs are needed elsewhere */
   /* acquire: what the orchestration has done */
   while (!atomic_load_explicit(&run->built, memory_order_acquire)) base_futex_wait(&run->built, 0, INT64_MAX);
 }

@@ -5,7 +5,7 @@
 #include "node/chip.h"
 #include <string.h>
 
-enum { FIRST_BYTES = 1024 }; /* that go as soon as the child has nothing to do */
+enum { FIRST_BYTES = 4096 }; /* that go as soon as the child has nothing to do */
 
 static baton_status lose_child(node_chip_graph *graph, baton_error *err) {
   graph->over = 1;

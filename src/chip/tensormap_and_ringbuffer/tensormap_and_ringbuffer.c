@@ -24,7 +24,7 @@ static baton_status prepare(baton_run *run, baton_error *err) {
 /* The turn comes, or is missed, at the latest when the device is closed. */
 static uint32_t await_turn(baton_run *run) {
   uint32_t turn;
-  chip_run_look(run, &run->turn, 0);
+  if (!run->worker->elsewhere) chip_run_look(run, &run->turn, 0); /* else it is several wake-ups away */
   /* acquire: what was done before the turn */
   while (!(turn = atomic_load_explicit(&run->turn, memory_order_acquire)))
     base_futex_wait(&run->turn, 0, INT64_MAX);
