@@ -307,6 +307,72 @@ static void functions_of_this_process_are_refused(void **state) {
   baton_program_close(local);
 }
 
+/* What a graph of this process knows and a child does not. */
+static int graph_calls;
+static float element;
+
+static void call_scale(baton_orch *o, const baton_args *args) {
+  static const int64_t first_element[] = {0};
+  baton_view x = baton_param(o, args, 0), y = baton_param(o, args, 1), z;
+  graph_calls++;
+  BATON_SCOPE (o) {
+    z = baton_alloc(o, BATON_F32, BATON_SHAPE(N));
+    baton_aiv(o, baton_kernel(o, "scale"),
+              BATON_ARGS(baton_input(x), baton_output(z), baton_scalar_param(args, 2)), NULL);
+    baton_aiv(o, baton_kernel(o, "scale"), BATON_ARGS(baton_input(z), baton_output(y), baton_f32(10)), NULL);
+  }
+  element = (float)baton_get_f64(o, x, first_element);
+}
+
+static void call_nothing_there(baton_orch *o, const baton_args *args) {
+  (void)args;
+  graph_calls++;
+  baton_aiv(o, 7, NULL, 0, NULL);
+}
+
+static baton_program *graph_program(baton_orchestrate graph) {
+  static const baton_parameter params[] = {{.name = "x", .direction = BATON_IN},
+                                           {.name = "y", .direction = BATON_OUT},
+                                           {.name = "factor", .direction = BATON_BY_VALUE}};
+  const baton_kernel_options kernels = {.name = "scale", .core = BATON_AIV, .code = code};
+  baton_program *made;
+  ok(baton_program_create(&(baton_program_options){.name = "graph",
+                                                   .params = params,
+                                                   .nparams = 3,
+                                                   .kernels = &kernels,
+                                                   .nkernels = 1,
+                                                   .orchestrate = graph,
+                                                   .graph = 1},
+                          &made, &err));
+  return made;
+}
+
+static void graphs_are_called_in_this_process(void **state) {
+  (void)state;
+  static const char *const runtimes[] = {"host_build_graph", "tensormap_and_ringbuffer"};
+  baton_program *good = graph_program(call_scale), *bad = graph_program(call_nothing_there);
+  for (int i = 0; i < 2; i++) {
+    const baton_config config = {.runtime = runtimes[i]};
+    graph_calls = 0;
+    for (int factor = 2; factor < 4; factor++) {
+      baton_tensor *x = floats(3), *y = floats(0);
+      const baton_value values[] = {{.tensor = x}, {.tensor = y}, number(factor)};
+      element = 0;
+      ok(baton_worker_run(chip, good, values, 3, &config, NULL, &err));
+      assert_true(first(y) == 30.0f * (float)factor && last(y) == first(y));
+      refused(BATON_INVALID_ARGUMENT, baton_worker_run(chip, bad, values, 3, &config, NULL, &err));
+      assert_string_equal(err.message, "graph: kernel 7 does not exist, there are 1");
+      baton_tensor_close(x);
+      baton_tensor_close(y);
+    }
+    assert_int_equal(graph_calls, i ? 4 : 3);
+    if (i) assert_true(element == 3);
+  }
+  assert_int_equal(children(), 1);
+  baton_program_close(good);
+  baton_program_close(bad);
+}
+
 static void what_is_no_worker_program_is_named(void **state) {
   (void)state;
   baton_worker *none = chip;
@@ -329,6 +395,7 @@ int main(void) {
       TEST(whatever_a_kernel_does_costs_its_run),
       TEST(a_restart_replaces_the_child),
       TEST(functions_of_this_process_are_refused),
+      TEST(graphs_are_called_in_this_process),
       TEST(what_is_no_worker_program_is_named),
   };
   int file = mkstemp(gate); /* for its name */
