@@ -83,7 +83,10 @@ for _, isolation in ipairs { "thread", "process" } do
         raises("stale_handle", buffer.tensor, buffer, "f32", { 8 }))
       assert.equal("free: the buffer of 64 bytes was freed before, at " .. freed,
         raises("double_free", node.free, node, buffer))
-      assert.equal("the buffer of 64 bytes was freed at " .. freed, raises("stale_handle", node.copy_to, node, buffer, a))
+      local wide = tensor.zeros("f32", { 100 }) -- more than it had room for
+      for _, host in ipairs { a, wide } do
+        assert.equal("the buffer of 64 bytes was freed at " .. freed, raises("stale_handle", node.copy_to, node, buffer, host))
+      end
       local list = baton.args { child, b, c }
       other:close()
       local closed = place(1)

@@ -93,11 +93,22 @@ static baton_status refuse_dead(const baton_node_buffer *buffer, baton_error *er
   }
 }
 
-baton_status node_buffer_use(baton_node *node, baton_node_buffer *buffer, baton_error *err) {
+static baton_status check(const baton_node *node, const baton_node_buffer *buffer, baton_error *err) {
   if (buffer->node != node)
     return baton_error_set(err, BATON_WRONG_DEVICE, "the buffer of %llu bytes belongs to another node",
                            (number)buffer->nbytes);
-  if (buffer->dead) return refuse_dead(buffer, err);
+  return buffer->dead ? refuse_dead(buffer, err) : BATON_OK;
+}
+
+baton_status node_buffer_check(baton_node *node, const baton_node_buffer *buffer, baton_error *err) {
+  node_lock(node);
+  baton_status status = check(node, buffer, err);
+  node_unlock(node);
+  return status;
+}
+
+baton_status node_buffer_use(baton_node *node, baton_node_buffer *buffer, baton_error *err) {
+  BATON_TRY(check(node, buffer, err));
   buffer->users++;
   atomic_fetch_add_explicit(&buffer->holders, 1, memory_order_relaxed);
   return BATON_OK;

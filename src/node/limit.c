@@ -37,9 +37,16 @@ static void expire(node_worker *worker) {
   baton_error failure = {0};
   double seconds = (double)limit_of(member) / 1e9;
   worker->expires = INT64_MAX;
-  baton_error_set(&failure, BATON_OP_TIMEOUT, "%s: not over after %g s on %s %u", node_member_name(member),
-                  seconds, who, worker->id);
-  baton_error_text(&failure, BATON_FIELD_HINT, "raise timeout in config if it needs longer");
+  if (atomic_load_explicit(&member->task->run->cancelled, memory_order_relaxed)) {
+    baton_error_set(
+        &failure, BATON_CANCELLED,
+        "%s: the run was cancelled, and %s %u, which did not end it within %g s, was left by force",
+        node_member_name(member), who, worker->id, seconds);
+  } else {
+    baton_error_set(&failure, BATON_OP_TIMEOUT, "%s: not over after %g s on %s %u", node_member_name(member),
+                    seconds, who, worker->id);
+    baton_error_text(&failure, BATON_FIELD_HINT, "raise timeout in config if it needs longer");
+  }
   failure.after_ms = seconds * 1e3;
   failure.known |= BATON_KNOWN_AFTER_MS;
   node_mailbox_cancel(&worker->endpoint->mailbox, member->task->run->number); /* a Lua function heeds that */

@@ -411,7 +411,10 @@ void node_rounds_end(baton_node *node);
 /* A live handle without memory; with the lock not held. */
 BATON_MUST_CHECK baton_status node_buffer_create(baton_node *node, uint32_t worker, uint64_t nbytes,
                                                  baton_node_buffer **out, baton_error *err);
-/* With the lock held: begins a use by a task; `stale_handle`, `closed`, `wrong_device`. */
+/* With the lock not held: what using it would say; `stale_handle`, `closed`, `wrong_device`. */
+BATON_MUST_CHECK baton_status node_buffer_check(baton_node *node, const baton_node_buffer *buffer,
+                                                baton_error *err);
+/* With the lock held: begins a use by a task, or fails in the same way. */
 BATON_MUST_CHECK baton_status node_buffer_use(baton_node *node, baton_node_buffer *buffer, baton_error *err);
 void node_buffer_unuse(baton_node_buffer *buffer);
 /* With the lock held: posts what is to go back, as far as there is room. */

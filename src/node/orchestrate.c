@@ -390,6 +390,7 @@ static baton_status submit_copy(baton_node_orch *o, int to_device, baton_node_bu
   const char *who = to_device ? "copy_to" : "copy_from";
   if (!options) options = &whole;
   uint64_t bytes = options->nbytes ? options->nbytes : host_bytes(host);
+  BATON_TRY(node_buffer_check(o->node, buffer, err));
   BATON_TRY(check_copy(who, buffer, host, options->offset, bytes, err));
   baton_view bytes_there = bytes_of(buffer, options->offset, bytes);
   baton_node_value there = {
