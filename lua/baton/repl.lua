@@ -18,10 +18,26 @@ local chunk_name = "=stdin"
 local default_seed = 42
 local no_scene = { level = 2, fitting_runtimes = function() return {} end }
 
+-- What the global `help` says, by the name of the worker that is open.
+local help = {
+  chip = [[
+chip    the chip that is open: run submit rounds malloc free copy_to copy_from register restart stats dump
+        chip:run(program, args); chip:submit(program, args) is a run: done wait cancel timing
+baton   the library: baton.program, baton.worker; tensor: tensor.zeros, tensor.load
+node = baton.worker { level = 3, devices = 2, subs = 1 } opens a node]],
+  node = [[
+node    the node that is open: run submit rounds malloc free copy_to copy_from register add remove describe stats dump
+        node:run(orchestrate, args); node:submit(function(orch, args) … end, args) is a run: done wait cancel timing
+baton   the library: baton.program, baton.worker; tensor: tensor.zeros, tensor.load]],
+}
+local how = [[
+
+An expression prints its value, none after a semicolon; _ is the last one. lua/meta describes every function.]]
+
 local function parser()
-  local p = argparse("baton repl", "An interactive prompt on a chip. Globals: baton, tensor, chip; with a scene also scene, "
-    .. "program, args; with one of level 3 or 4 node instead of chip and orchestrate instead of program. Ctrl-C interrupts, "
-    .. "Ctrl-D leaves.")
+  local p = argparse("baton repl", "An interactive prompt on a chip. Globals: baton, tensor, help, chip; with a scene also "
+    .. "scene, program, args; with one of level 3 or 4 node instead of chip and orchestrate instead of program. Ctrl-C "
+    .. "interrupts, Ctrl-D leaves.")
   p:argument("scene", "A scene file: its program and the arguments of a case are ready to use."):args "?"
   settings_module.add_options(p)
   p:option("--case", "The case whose arguments are made; default: the first.")
@@ -205,14 +221,15 @@ function repl.main(...)
   local scene, case = load_scene(arguments, settings)
   local worker <close> = open_worker(scene, case, settings)
   local name = scene.level > 2 and "node" or "chip"
-  _G.baton, _G.tensor, _G[name] = baton, baton.tensor, worker
+  _G.baton, _G.tensor, _G.help, _G[name] = baton, baton.tensor, help[name] .. how, worker
   local terminal = host.is_terminal(0)
   local state = { prompt = "baton> ", continuation = "    >> ", terminal = terminal, last = remember_last(),
     times = terminal or arguments.verbose, history = terminal and history_path() or nil }
   host.begin_prompt()
   recall(state.history)
   if terminal then
-    print(("Baton %s, %s, %s: %s. Ctrl-C interrupts, Ctrl-D leaves."):format(baton.version, _VERSION, tostring(worker), name))
+    print(("Baton %s, %s, %s: %s. Try help; Ctrl-C interrupts, Ctrl-D leaves."):format(baton.version, _VERSION,
+      tostring(worker), name))
   end
   return loop(state)
 end

@@ -39,6 +39,16 @@ describe("baton repl", function()
     prints("worker on a5sim\nf32[3] [0, 1, 2]\n0.1.0\n", "chip\ntensor.arange('f32', { 3 })\nbaton.version\n", "-p", "a5sim")
   end)
 
+  it("says what is there, and names nothing that is not", function()
+    for what, arguments in pairs { chip = {}, node = { scene_file.write_for_node(folder .. "/scene.lua") } } do
+      local result = repl("help\n", table.unpack(arguments))
+      local methods = result.out:match("^" .. what .. " +the %l+ that is open: ([%l_ ]+)\n")
+      assert.is_string(methods, result.out .. result.err)
+      prints("", ("for name in ('%s'):gmatch '%%S+' do assert(%s[name], name) end\n"):format(methods, what),
+        table.unpack(arguments))
+    end
+  end)
+
   it("has workers with process isolation unless somebody asks for threads", function()
     local count = "chip:stats().children_started\nbaton.worker():stats().children_started\n"
     prints("1\n1\n", count)
