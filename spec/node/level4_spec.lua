@@ -1,6 +1,7 @@
 -- Level 4: a node whose workers are nodes, each in a process of its own.
 local baton = require "baton"
 local glue = require "baton.busted"
+local gate = require "spec.support.gate"
 local host = require "baton.host"
 local nodes = require "spec.support.node_programs"
 local programs = require "spec.support.node"
@@ -34,10 +35,14 @@ describe("a node of nodes", function()
   local node, sum, halting
 
   setup(function()
+    gate.close()
     sum, halting = programs.sum(), programs.halting()
     node = baton.worker { level = 4, subs = 1, children = children() }
   end)
-  teardown(function() node:close() end)
+  teardown(function()
+    node:close()
+    gate.gone()
+  end)
 
   it("is asked for what it is", function()
     assert.same({ 2, 1, "ready" }, { node.workers, node.subs, node.state })
@@ -168,6 +173,24 @@ describe("a node of nodes", function()
     assert.equal(259, x.c:get(1))
   end)
 
+  it("runs graphs of programs on chips that a function opens", function()
+    local seen
+    local graph = baton.program { name = "alone", signature = { { "x", "inout", "f32" } },
+      kernels = { ten = { core = "aiv", signature = { { "x", "inout" } }, code = [[
+        #include <baton/kernel.h>
+        BATON_KERNEL(ten) { baton_io(args, 0, float)[0] = 10; }]] } },
+      graph = function(g, x) g.aiv("ten", x) end }
+    node:run(function(orch)
+      local task = orch.submit_next_level(function()
+        local chip <close>, x = baton.worker { device = 6, isolation = "thread" }, tensor.zeros("f32", { 1 })
+        chip:run(graph, { x })
+        return x:get(1)
+      end, {}, { worker = 0 })
+      seen = task:result()
+    end)
+    assert.equal(10, seen)
+  end)
+
   it("keeps programs that a function has closed, or forgotten, usable for others", function()
     local x, mine = arguments(), programs.sum()
     for _ = 1, 2 do
@@ -229,15 +252,18 @@ describe("a node of nodes", function()
     raises("unsupported", node.add, node)
   end)
 
-  it("cancels what runs in a child", function()
+  it("cancels functions that run in a child", function()
+    local mark = os.getenv "BATON_TEST_GATE" .. "/began"
     local run = node:submit(function(orch)
       orch.submit_next_level(function(inner)
         inner.submit_sub(function()
+          io.open(mark, "w"):close()
           repeat local text = ("x"):rep(99) until text == "" -- under the thread sanitizer a signal waits for a call into it
         end, {})
         inner.wait()
       end, {}, { worker = 0 })
     end)
+    gate.await "began"
     assert.is_true(run:cancel())
     raises("cancelled", run.wait, run, 60)
     local x = arguments()
@@ -245,12 +271,43 @@ describe("a node of nodes", function()
     assert.equal(5, x.c:get(1))
   end)
 
+  it("cancels programs that run in a child", function()
+    local long = baton.program { name = "long", signature = { { "x", "inout", "f32" } },
+      kernels = { step = { core = "aiv", code = gate.mark .. [[
+        #include <baton/kernel.h>
+        BATON_KERNEL(step) { (void)args; mark("step"); usleep(20000); }]] } },
+      orchestration = { entry = "go", code = [[
+        #include <baton/orchestration.h>
+        BATON_ORCHESTRATION(go) { /* much longer than a child that is cancelled has to end */
+          for (int i = 0; i < 5000; i++)
+            baton_aiv(o, baton_kernel(o, "step"), BATON_ARGS(baton_inout(baton_param(o, args, 0))), NULL);
+        }]] } }
+    local run = node:submit(function(orch) orch.submit_next_level(long, { tensor.zeros("f32", { 1 }) }, { worker = 0 }) end)
+    gate.await "step"
+    assert.is_true(run:cancel())
+    raises("cancelled", run.wait, run, 60)
+  end)
+
+  it("ends an orch of the child with its function", function()
+    local seen
+    node:run(function(orch)
+      orch.submit_next_level(function(inner) KEPT = inner end, {}, { worker = 0 }) -- luacheck: ignore
+      local task = orch.submit_next_level(function()
+        local ok, err = pcall(KEPT.wait) -- luacheck: ignore
+        return ok, err.code
+      end, {}, { worker = 0 })
+      seen = { task:result() }
+    end)
+    assert.same({ false, "state" }, seen)
+  end)
+
   it("replaces a child that has lost a chip", function()
     local before = node:describe(0).started
     local err = failure(node.run, node, function(orch)
       orch.submit_next_level(nodes.crash, { tensor.zeros("i64", { 1 }) }, { worker = 0 })
     end)
-    assert.same({ "kernel_crash", 11, "node 0 / worker 0" }, { err.code, err.signal, err.path })
+    assert.same({ "kernel_crash", 11 }, { err.code, err.signal })
+    assert.matches("^node 0 / worker [01]$", err.path)
     for place = 0, 1 do
       local x = arguments()
       x.place = place
@@ -285,6 +342,36 @@ describe("a node of nodes", function()
     local alive
     repeat alive = os.execute("kill -0 " .. grandchild .. " 2>/dev/null") until not alive or os.time() > deadline
     assert.is_nil(alive)
+  end)
+end)
+
+-- The shared memory that this process has mapped: inode -> true.
+local function segments()
+  local found = {}
+  for line in io.lines "/proc/self/maps" do
+    local inode = line:match " (%d+) +/memfd:baton"
+    if inode then found[inode] = true end
+  end
+  return found
+end
+
+describe("the memory of a host tensor", function()
+  it("is the same in a child's child", function()
+    local x, theirs = arguments(), nil
+    local node <close> = baton.worker { level = 4,
+      children = { { level = 3, devices = 0, subs = 1, isolation = "process" } } }
+    node:run(function(orch)
+      local task = orch.submit_next_level(function(inner, args)
+        return inner.submit_sub(function(list)
+          list.a:set(9, 1)
+          return segments()
+        end, args):result()
+      end, { a = x.a })
+      theirs = task:result()
+    end)
+    local shared = 0
+    for inode in pairs(segments()) do shared = shared + (theirs[inode] and 1 or 0) end
+    assert.same({ 1, 9 }, { shared, x.a:get(1) })
   end)
 end)
 
@@ -344,6 +431,22 @@ describe("options of a node of nodes", function()
       { isolation = "thread", children = { { level = 3 } } }))
     raises("invalid_argument", baton.worker, { level = 3, children = { { level = 3 } } })
     raises("invalid_argument", baton.worker, { children = { { level = 3 } } })
+  end)
+
+  it("of a child are its own", function()
+    local node <close> = baton.worker { level = 4, children = {
+      { level = 3, devices = "a5sim:1", heap = "1MiB", prewarm = { programs.sum() } }, { level = 3, devices = 0, subs = 2 } } }
+    assert.is_true(node:stats().images_uploaded > 0)
+    assert.same({ { platform = "a5sim", device = 1 } }, node:describe(0).devices)
+    local function alloc(inner, args) inner.alloc("f32", { args.count }) end
+    local err = failure(node.run, node, function(orch)
+      orch.submit_next_level(alloc, { count = 1 << 19 }, { worker = 0 })
+    end)
+    assert.same({ "heap_full", "node 0" }, { err.code, err.path })
+    node:run(function(orch)
+      orch.submit_next_level(alloc, { count = 1 << 17 }, { worker = 0 })
+      orch.submit_next_level(alloc, { count = 1 << 19 }, { worker = 1 })
+    end)
   end)
 
   it("say which child could not open", function()
