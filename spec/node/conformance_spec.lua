@@ -52,7 +52,7 @@ for _, isolation in ipairs(nodes.isolations) do
         end, { a = a, b = b, c = c })
         assert.same({ 9, 9 }, { c:get(1), c:get(100) })
         assert.equal(1, timing.tasks)
-        assert.is_true(timing.host > 0)
+        assert.is_true(timing.host > 0 and timing.device > 0)
       end)
 
       it("gives an orchestrating function what a task wrote, in host and in child memory", function()
@@ -298,6 +298,11 @@ for _, isolation in ipairs(nodes.isolations) do
         end)
         assert.same({ "user_fail", "run", 1 }, { err.code, err.kernel, err.worker })
         assert.truthy(err.message:find("stopped at 42", 1, true), err.message)
+        err = raised(node.run, node, function(orch)
+          raised(orch.wait, orch.submit_next_level(nodes.stop, { x, 1 }))
+          orch.submit_next_level(nodes.stop, { y, 2 })
+        end)
+        assert.truthy(err.message:find("stopped at 1", 1, true), err.message)
         check_usable(node)
       end)
 

@@ -1,6 +1,7 @@
 -- A child that dies at any point of the protocol costs at most what it was doing: the next one takes its place, with the
 -- programs and the buffers of the old one.
 local baton = require "baton"
+local command = require "spec.support.command"
 local host = require "baton.host"
 
 local n = 16
@@ -74,6 +75,26 @@ describe("a child of a node", function()
       assert.truthy(err.message:find "^worker %d: its child %(pid %d+%) was killed by signal 9 %(Killed%) before it was ready$")
     end)
   end
+
+  it("is named as what it is if it is a sub worker", function()
+    host.setenv("BATON_WORKER_DIE_AT", "ready")
+    local ok, err = pcall(open, { devices = 0, subs = 1 })
+    assert.is_false(ok)
+    assert.same({ "worker_lost" }, { err.code, err.worker }) -- no chip is to blame
+    assert.matches("^sub worker 0: its child %(pid %d+%) was killed", err.message)
+  end)
+
+  it("has so many seconds to begin", function()
+    local folder = command.folder()
+    local silent = command.write(folder .. "/silent", "#!/bin/sh\nexec sleep 100\n")
+    os.execute("chmod +x " .. command.quote(silent))
+    local begin = os.time()
+    local ok, err = pcall(open, { devices = 1, worker_program = silent, startup_timeout = 0.5 })
+    command.remove(folder)
+    assert.is_false(ok)
+    assert.equal("timeout", err.code)
+    assert.is_true(os.time() - begin < 30) -- the default is a minute
+  end)
 
   it("keeps its buffers through the death", function()
     host.setenv("BATON_WORKER_DIE_AT", "begin:9")

@@ -1,4 +1,5 @@
 local baton = require "baton"
+local command = require "spec.support.command"
 local glue = require "baton.busted"
 local programs = require "spec.support.node"
 local tensor = require "baton.tensor"
@@ -50,6 +51,40 @@ for _, kind in ipairs { "thread", "process" } do
       assert.is_false(node:setup_arena(0, { heap = "1MiB" }))
       assert.is_string(node:dump())
       assert.is_nil(node.nothing)
+    end)
+
+    it("gives memory back when it is freed", function()
+      local node <close> = open()
+      local before = node:stats(0)
+      node:free(node:malloc(0, 64))
+      node:malloc(0, 64):close()
+      local last <close> = node:malloc(0, 64) -- comes after that
+      local after = node:stats(0)
+      assert.same({ 3, 2, 0 }, { after.allocations - before.allocations, after.frees - before.frees, last.worker })
+    end)
+
+    it("knows programs from the beginning", function()
+      local broken = baton.program { name = "broken", signature = {}, host = { code = "this is no C" } }
+      raises("compile_failed", open, { prewarm = { broken } })
+      local node <close> = open { prewarm = { programs.sum(), programs.bump() } }
+      assert.equal("ready", node.state)
+    end)
+
+    it("logs the failure of a run if nobody has waited for it, and only then", function()
+      for waits, logged in pairs { ["false"] = 1, ["true"] = 0 } do
+        local result = command.run { "-e", ([[
+          local baton = require "baton"
+          local x = baton.tensor.zeros("f32", { 1 })
+          local failing = baton.program { name = "failing", signature = { { "x", "inout" } },
+            host = { code = '#include <baton/kernel.h>\nBATON_KERNEL(failing) { baton_kernel_fail(args, "no luck"); }' } }
+          local node = baton.worker { level = 3, devices = 1, isolation = %q }
+          local run = node:submit(function(orch) orch.submit_next_level(failing, { x }) end)
+          if %s then assert(not pcall(run.wait, run)) end
+          while not run:done() do end
+          run:close()
+          node:close()]]):format(kind, waits) }
+        assert.same({ 0, logged }, { result.status, select(2, result.err:gsub("no luck", "")) }, result.err)
+      end
     end)
 
     it("closes its runs, buffers and handles", function()
@@ -149,7 +184,6 @@ for _, kind in ipairs { "thread", "process" } do
     end)
 
     it("may be left open at the end of a state", function()
-      local command = require "spec.support.command"
       local result = command.run { "-e", [[
         local baton = require "baton"
         local tensor = require "baton.tensor"

@@ -1,4 +1,5 @@
 local baton = require "baton"
+local command = require "spec.support.command"
 local glue = require "baton.busted"
 local host = require "baton.host"
 local raises = glue.raises
@@ -43,6 +44,15 @@ describe("the options of a node", function()
       seen[device] = true
     end
     assert.is_true(next(seen) ~= nil)
+  end)
+
+  it("leave out devices that another process has", function()
+    local _ <close> = baton.worker { platform = "a5sim", device = 0 }
+    local child = assert(io.popen(command.quote(command.baton) .. [[ -e '
+      local node = require("baton").worker { level = 3, platform = "a5sim", devices = 1 } print(node:device(0))']]))
+    local device = tonumber(child:read "n")
+    child:close()
+    assert.is_true(device ~= nil and device > 0)
   end)
 
   it("say how a list of devices is written", function()

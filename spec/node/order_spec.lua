@@ -179,6 +179,14 @@ for _, isolation in ipairs(nodes.isolations) do
       assert.same({ 7, 7, 12345, 1 }, { first:get(1), first:get(8), second:get(1), second:get(8) })
     end)
 
+    it("says of memory that there was not enough, and that a buffer has never had any", function()
+      local node <close> = nodes.open(isolation)
+      local buffer
+      raises("out_of_memory", node.run, node, function(orch) buffer = orch.malloc(1, 1 << 50) end)
+      assert.equal("the buffer of 1125899906842624 bytes on worker 1 was never allocated",
+        raises("stale_handle", buffer.tensor, buffer, "i64", { 1 }))
+    end)
+
     it("copies parts of a buffer, and strided views packed", function()
       local node <close> = nodes.open(isolation)
       local x, y = tensor.arange("i64", { 4, 4 }), tensor.zeros("i64", { 4, 4 })

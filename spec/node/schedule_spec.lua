@@ -62,6 +62,18 @@ for _, isolation in ipairs(nodes.isolations) do
       assert.same({ 4, 3, 5, 2, 1 }, t.tickets:slice(1, 1, 5):totable())
     end)
 
+    it("says which of its workers are busy", function()
+      local node <close> = nodes.open(isolation)
+      local states = {}
+      node:run(function(orch)
+        hold(orch, 1)
+        for id = 0, 1 do states[id + 1] = node:describe(id).state end
+        gate.open()
+      end)
+      assert.same({ "ready", "busy" }, states)
+      assert.equal("ready", node:describe(1).state)
+    end)
+
     it("lets a task for any worker pass one that waits for its own", function()
       local node <close> = nodes.open(isolation)
       local t = new_tickets()
@@ -199,7 +211,8 @@ for _, isolation in ipairs(nodes.isolations) do
     it("takes workers more while it lives, and ends one after what was submitted to it", function()
       local node <close> = nodes.open(isolation)
       local x = cells(1)
-      local before = node:malloc(0, 8)
+      local before, other = node:malloc(0, 8), node:malloc(1, 8)
+      node:run(function(orch) orch.submit_next_level(nodes.append, { cells(0), 1 }) end) -- which the next worker is told
       local id = node:add { platform = "a5sim" }
       assert.same({ 2, 3 }, { id, node.workers })
       local run = node:submit(function(orch)
@@ -214,6 +227,9 @@ for _, isolation in ipairs(nodes.isolations) do
         assert.equal("closed", raises("closed", orch.copy_from, x, before) and "closed")
       end)
       assert.equal(12345555, x:get(1))
+      node:copy_from(cells(0), other) -- memory of another worker stays
+      assert.equal(3, node:add { device = 0 }) -- the device is free again
+      raises("invalid_argument", node.add, node, { device = 0 })
     end)
 
     it("runs one program on chips of several platforms", function()
