@@ -98,6 +98,48 @@ for _, isolation in ipairs(nodes.isolations) do
       end
     end)
 
+    it("runs a task for any worker where most of its data was last", function()
+      local node <close> = nodes.open(isolation)
+      local large, small, result = tensor.zeros("i64", { 64 }), tensor.zeros("i64", { 64 }), tensor.zeros("i64", { 64 })
+      node:run(function(orch)
+        orch.submit_next_level(nodes.fill, { small, 1 }, { worker = 0 })
+        orch.wait(orch.submit_next_level(nodes.fill, { large, 2 }, { worker = 1 }))
+      end)
+      local before = node:stats(1).runs
+      node:run(function(orch)
+        orch.wait(orch.submit_next_level(nodes.copy, { large, result }))
+        orch.submit_next_level(nodes.mix, { small:slice(1, 1, 8), large:slice(1, 1, 8), result:slice(1, 1, 8), 0 })
+      end)
+      assert.same({ 2, 5 }, { node:stats(1).runs - before, result:get(8) })
+    end)
+
+    it("ends what waits for a worker that is lost, and what waits for any if it was the last", function()
+      for count = 1, 2 do
+        gate.close()
+        local node <close> = nodes.open(isolation, { devices = count })
+        local x, y, z = cells(1), cells(2), cells(3)
+        local run = node:submit(function(orch)
+          hold(orch, 0)
+          orch.submit_next_level(nodes.crash, { x }, { worker = 0 })
+          local all = { { y, 3 }, { z, 4 } }
+          if count == 2 then orch.submit_next_level_group(nodes.append, all) end
+          orch.submit_next_level(nodes.append, { cells(0), 5 }, { worker = 0 })
+          orch.submit_next_level(nodes.append, { cells(0), 6 })
+          gate.open()
+        end)
+        raises("kernel_crash", function() assert(run:wait(gate.seconds)) end)
+        if isolation == "thread" then
+          assert.equal("lost", node:describe(0).state)
+          run = node:submit(function(orch) orch.submit_next_level(nodes.append, { x, 2 }, { worker = 0 }) end)
+          raises("worker_lost", function() assert(run:wait(gate.seconds)) end)
+          pcall(x.get, x, 1) -- tells the failure, once
+        end
+        node:restart(0)
+        node:run(function(orch) orch.submit_next_level(nodes.fill, { x, 8 }, { worker = 0 }) end)
+        assert.equal(8, x:get(1))
+      end
+    end)
+
     describe("for a group", function()
       it("lets its members begin together on distinct workers", function()
         local node <close> = nodes.open(isolation, { devices = 3 })
@@ -140,6 +182,36 @@ for _, isolation in ipairs(nodes.isolations) do
         assert.same({ 4, 1 }, { order[3], order[4] })
       end)
 
+      it("keeps them from later groups too, which keep none for themselves", function()
+        local node <close> = nodes.open(isolation, { devices = 3 })
+        local t, first, second = new_tickets(), tensor.zeros("i32", { 1 }), tensor.zeros("i32", { 1 })
+        node:run(function(orch)
+          hold(orch, 0)
+          orch.submit_next_level_group(nodes.meet, { meeting(t, 1, first, 2), meeting(t, 2, first, 2) }, { workers = { 0, 1 } })
+          orch.submit_next_level_group(nodes.meet, { meeting(t, 3, second, 2), meeting(t, 4, second, 2) }, { workers = { 1, 2 } })
+          orch.wait(orch.submit_next_level(nodes.tick, ticket(t, 5), { worker = 2 }))
+          gate.open()
+        end)
+        local order = t.tickets:slice(1, 1, 5):totable()
+        assert.equal(1, order[5])
+        assert.is_true(math.max(order[1], order[2]) < math.min(order[3], order[4]))
+      end)
+
+      it("gives its workers back when it is cancelled", function()
+        local node <close> = nodes.open(isolation)
+        local t, x = new_tickets(), cells(0)
+        local run = node:submit(function(orch)
+          hold(orch, 0)
+          orch.submit_next_level_group(nodes.tick, { ticket(t, 1), ticket(t, 2) }, { workers = { 0, 1 } })
+        end)
+        assert.is_true(run:cancel())
+        gate.open()
+        raises("cancelled", run.wait, run)
+        run = node:submit(function(orch) orch.submit_next_level(nodes.append, { x, 7 }, { worker = 1 }) end)
+        assert.is_true(run:wait(gate.seconds))
+        assert.same({ 0, 7 }, { t.counter:get(1), x:get(1) })
+      end)
+
       it("lets groups and single tasks that want the same workers all come to their turn", function()
         local node <close> = nodes.open(isolation, { devices = 3 })
         local rounds = os.getenv "BATON_TEST_SMALL" and 20 or 200
@@ -166,6 +238,7 @@ for _, isolation in ipairs(nodes.isolations) do
           orch.submit_next_level(nodes.copy, { x, z })
         end)
         assert.truthy(message:find("stopped at 4", 1, true), message)
+        for _, unwritten in ipairs { x, y, z } do pcall(unwritten.get, unwritten, 1) end -- tells the failure, once
         assert.same({ 1, 2, 3 }, { x:get(1), y:get(1), z:get(1) })
       end)
     end)

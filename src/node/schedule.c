@@ -333,16 +333,21 @@ static int has_future(const node_worker *worker) {
   return worker->endpoint && (worker->restarting || worker->state != BATON_WORKER_IS_LOST);
 }
 
-/* A place that will take the member; NULL: there is none. */
+/* A place that will take the member; NULL: there is none, or too few for all of its task. */
 static const node_worker *find_place(const baton_node *node, const node_task *task,
                                      const node_member *member) {
   if (member->place >= 0) {
     const node_worker *worker = node->workers[task->kind][member->place];
     return has_future(worker) ? worker : NULL;
   }
-  for (uint32_t i = 0; i < node->counts[task->kind]; i++)
-    if (has_future(node->workers[task->kind][i])) return node->workers[task->kind][i];
-  return NULL;
+  const node_worker *found = NULL;
+  uint32_t able = 0;
+  for (uint32_t i = 0; able < task->count && i < node->counts[task->kind]; i++)
+    if (has_future(node->workers[task->kind][i])) {
+      found = node->workers[task->kind][i];
+      able++;
+    }
+  return able == task->count ? found : NULL;
 }
 
 static void explain_homeless(const node_task *task, int place, baton_error *err) {
@@ -353,7 +358,9 @@ static void explain_homeless(const node_task *task, int place, baton_error *err)
     baton_error_set(err, BATON_WORKER_LOST, "worker %d is lost", place);
     baton_error_text(err, BATON_FIELD_HINT, "call node:restart(%d)", place);
   } else {
-    baton_error_set(err, BATON_WORKER_LOST, "all workers that could run it are lost");
+    baton_error_set(err, BATON_WORKER_LOST,
+                    task->count > 1 ? "too few workers for the group are left"
+                                    : "all workers that could run it are lost");
     baton_error_text(err, BATON_FIELD_HINT, "call node:restart(worker) for each of them");
   }
 }
