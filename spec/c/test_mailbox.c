@@ -228,7 +228,7 @@ static void await_sleeper(const node_doorbell *bell) {
 
 static void *await_command(void *context) {
   waiter *w = context;
-  w->woken = node_mailbox_await(&w->p->server, w->lane, 1000);
+  w->woken = node_mailbox_await(&w->p->server, w->lane, 1000, INT64_MAX);
   return NULL;
 }
 
@@ -335,9 +335,20 @@ static void abandoning_ends_every_wait(void **state) {
     for (int i = 0; i < WAITS; i++) assert_false(join(&waiters[i]));
     assert_true(node_mailbox_is_abandoned(by_server ? &p.client : &p.server));
     post(&p, NODE_CONTROL, 1, 0);
-    assert_false(node_mailbox_await(&p.server, NODE_CONTROL, 0));
+    assert_false(node_mailbox_await(&p.server, NODE_CONTROL, 0, INT64_MAX));
     close_pair(&p);
   }
+}
+
+static void a_server_that_nobody_wakes_looks_again(void **state) {
+  (void)state;
+  pair p;
+  open_pair(&p);
+  assert_false(node_mailbox_await(&p.server, NODE_TASKS, 0, 1000000));
+  assert_false(node_mailbox_is_abandoned(&p.server));
+  post(&p, NODE_TASKS, 1, 0);
+  assert_true(node_mailbox_await(&p.server, NODE_TASKS, 0, 1000000));
+  close_pair(&p);
 }
 
 static void a_sleep_ends_at_its_deadline(void **state) {
@@ -382,7 +393,7 @@ static int serve(node_mailbox *mailbox, uint32_t seed) {
   command_block block;
   for (;;) {
     const void *taken;
-    if (!node_mailbox_await(mailbox, NODE_TASKS, seed % 2 ? 20000 : 0)) return 0;
+    if (!node_mailbox_await(mailbox, NODE_TASKS, seed % 2 ? 20000 : 0, INT64_MAX)) return 0;
     if (node_mailbox_take(mailbox, NODE_TASKS, &taken, NULL) != BATON_OK || !taken) return 0;
     const node_command *command = taken;
     if (command->sequence == 0) return 1;
@@ -651,6 +662,7 @@ int main(void) {
       cmocka_unit_test(commands_wake_the_server),
       cmocka_unit_test(control_calls_are_answered_on_a_bell_of_their_own),
       cmocka_unit_test(abandoning_ends_every_wait),
+      cmocka_unit_test(a_server_that_nobody_wakes_looks_again),
       cmocka_unit_test(a_sleep_ends_at_its_deadline),
       cmocka_unit_test(no_wake_up_is_lost_between_threads),
       cmocka_unit_test(no_wake_up_is_lost_between_processes),

@@ -355,8 +355,8 @@ static int sleep_until_told(const node_mailbox *mailbox, node_lane lane, node_do
   return 1;
 }
 
-static int await(node_mailbox *mailbox, node_lane lane, node_doorbell *bell, int64_t longest,
-                 int64_t deadline) {
+/* Looks for `longest` ns at most, then sleeps for `sleep` ns at most; INT64_MAX: without end. */
+static int await(node_mailbox *mailbox, node_lane lane, node_doorbell *bell, int64_t longest, int64_t sleep) {
   node_end *end = &mailbox->ends[lane];
   if (node_mailbox_is_abandoned(mailbox)) return 0;
   if (node_mailbox_has(mailbox, lane)) return 1;
@@ -364,7 +364,7 @@ static int await(node_mailbox *mailbox, node_lane lane, node_doorbell *bell, int
     end->patience = longest;
     return 1;
   }
-  int64_t begin = base_now();
+  int64_t begin = base_now(), deadline = sleep < INT64_MAX - begin ? begin + sleep : INT64_MAX;
   while (!node_mailbox_is_abandoned(mailbox)) {
     if (node_mailbox_has(mailbox, lane)) {
       end->patience = base_now() - begin < longest ? longest : end->patience / 2;
@@ -376,12 +376,13 @@ static int await(node_mailbox *mailbox, node_lane lane, node_doorbell *bell, int
   return 0;
 }
 
-int node_mailbox_await(node_mailbox *mailbox, node_lane lane, int64_t longest) {
-  return await(mailbox, lane, &mailbox->memory->commands[lane], longest, INT64_MAX);
+int node_mailbox_await(node_mailbox *mailbox, node_lane lane, int64_t longest, int64_t sleep) {
+  return await(mailbox, lane, &mailbox->memory->commands[lane], longest, sleep);
 }
 
 int node_mailbox_await_control(node_mailbox *mailbox, int64_t deadline) {
-  return await(mailbox, NODE_CONTROL, &mailbox->memory->control, BASE_LOOK, deadline);
+  int64_t sleep = deadline == INT64_MAX ? deadline : deadline - base_now();
+  return await(mailbox, NODE_CONTROL, &mailbox->memory->control, BASE_LOOK, sleep);
 }
 
 /* --- What both sides say of themselves ------------------------------------------------------------------ */

@@ -114,8 +114,9 @@ int node_mailbox_has(const node_mailbox *mailbox, node_lane lane);
 ** False: abandoned. */
 int node_mailbox_reply(node_mailbox *mailbox, node_lane lane, const node_reply *reply);
 
-/* Server: waits for a command. Looks for `look` ns at most, less where looks were in vain, then sleeps. False: abandoned. */
-int node_mailbox_await(node_mailbox *mailbox, node_lane lane, int64_t look);
+/* Server: waits for a command. Looks for `look` ns at most, less where looks were in vain, then sleeps for `sleep` ns at most
+** (INT64_MAX: without end). False: nothing came in that time, or abandoned. */
+int node_mailbox_await(node_mailbox *mailbox, node_lane lane, int64_t look, int64_t sleep);
 
 /* Client: waits for a reply on the control lane, on a doorbell of that lane. False: the deadline has passed, or abandoned. */
 int node_mailbox_await_control(node_mailbox *mailbox, int64_t deadline);

@@ -7,7 +7,11 @@
 #include <string.h>
 #include <time.h>
 
-enum { CANCELLED_REPLY = 512 }; /* bytes */
+enum {
+  CANCELLED_REPLY = 512, /* bytes */
+  LONGEST_SLEEP =
+      1000000000 /* ns: doorbells lie in memory that a kernel may overwrite, and ring no more then */
+};
 
 typedef struct server {
   node_mailbox *mailbox;
@@ -71,11 +75,18 @@ static int carry_out(server *self, node_lane lane, const node_command *command) 
   return replied;
 }
 
+/* False: the mailbox is abandoned. */
+static int await_command(const server *self, node_lane lane) {
+  while (!node_mailbox_await(self->mailbox, lane, BASE_LOOK, LONGEST_SLEEP))
+    if (node_mailbox_is_abandoned(self->mailbox)) return 0;
+  return 1;
+}
+
 /* The next block for the command that the task lane carries out. */
 static baton_status await_block(server *self, uint64_t sequence, const node_command **out, baton_error *err) {
   const void *block = NULL;
   baton_status status = BATON_OK;
-  while (!block && status == BATON_OK && node_mailbox_await(self->mailbox, NODE_TASKS, BASE_LOOK))
+  while (!block && status == BATON_OK && await_command(self, NODE_TASKS))
     status = node_mailbox_take(self->mailbox, NODE_TASKS, &block, err);
   *out = block;
   if (status == BATON_OK && !block)
@@ -135,7 +146,7 @@ static int serve_one(server *self, node_lane lane) {
 
 static void *serve_lane(void *argument) {
   const server_lane *self = argument;
-  while (node_mailbox_await(self->server->mailbox, self->lane, BASE_LOOK))
+  while (await_command(self->server, self->lane))
     while (serve_one(self->server, self->lane)) {
     }
   if (self->lane != NODE_CONTROL && atomic_load_explicit(&self->server->ending, memory_order_acquire))
