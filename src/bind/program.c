@@ -3,7 +3,6 @@
 #include "bind/program.h"
 #include "bind/node.h"
 #include "bind/pack.h"
-#include "bind/worker.h"
 #include "chip/program/pack.h"
 #include "device/device.h"
 #include <string.h>
@@ -105,12 +104,12 @@ static program_userdata *push_new(lua_State *L) {
   return userdata;
 }
 
-/* Pushes the table of programs by their bytes, which keeps none alive. */
+/* Pushes the table of programs by their bytes: they stay, as the node that they are submitted to keeps them anyway. */
 static void push_known(lua_State *L) {
   static const char known;
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &known) == LUA_TTABLE) return;
   lua_pop(L, 1);
-  bind_push_weak_table(L);
+  lua_newtable(L);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &known);
 }

@@ -23,7 +23,7 @@ void bind_push_signature(lua_State *L, int index);
 void bind_set_signature(lua_State *L, int index);
 
 /* Pushes a program that chip_program_pack has made bytes of, without a signature as Lua wrote it. Equal bytes are one program in
-** a Lua state, while it is in use and open. A graph function in it is one of bind_pack_function. Raises what
+** a Lua state, until it is closed. A graph function in it is one of bind_pack_function. Raises what
 ** chip_program_unpack fails with. */
 void bind_push_packed_program(lua_State *L, const void *bytes, size_t size);
 
