@@ -34,17 +34,21 @@ describe("config", function()
     return (submit:gsub("%-nan", "nan"))
   end
 
+  -- A value as messages have it.
+  local function shown(value)
+    return type(value) == "string" and "'" .. value .. "'" or (tostring(value):gsub("^%-nan", "nan"))
+  end
+
   it("refuses times that are none", function()
     for _, value in ipairs { -1, 0, 0 / 0, math.huge, "1", true } do
-      local range = " must be a number in 0.001..1000000000, got " .. tostring(value):gsub("^%-nan", "nan")
+      local range = " must be a number in 0.001..1000000000, got " .. shown(value)
       assert.equal("field 'timeout'" .. range, message { timeout = value })
       for _, key in ipairs { "op", "stream", "element" } do
         assert.equal("field '" .. key .. "'" .. range, message { timeout = { [key] = value } })
       end
     end
     for _, value in ipairs { -1, 0 / 0, math.huge, "1" } do
-      assert.equal("field 'deadline' must be a number in 0..1000000000, got " .. tostring(value):gsub("^%-nan", "nan"),
-        message { deadline = value })
+      assert.equal("field 'deadline' must be a number in 0..1000000000, got " .. shown(value), message { deadline = value })
     end
     raises("unknown_option", baton.worker, { config = { timeout = { ops = 1 } } })
   end)
