@@ -1,7 +1,17 @@
 local baton = require "baton"
 local hostile = require "spec.support.hostile"
 local programs = require "spec.support.programs"
+local sanitizer = require "spec.support.sanitizer"
 local tensor = baton.tensor
+
+-- Of all that is made here the thread sanitizer keeps shadow memory, 24 GiB in the end.
+local function it_holds(name, f)
+  if sanitizer.name == "tsan" then
+    pending(name .. ": the thread sanitizer gives no memory back")
+  else
+    it(name, f)
+  end
+end
 
 local function cells(count) return tensor.zeros("f32", { count }) end
 
@@ -38,7 +48,7 @@ describe("Hostile arguments", function()
     assert.equal(2, c:get(1))
   end
 
-  it("are refused by the methods of chips", function()
+  it_holds("are refused by the methods of chips", function()
     local sum, buffer, host = new_sum(), chip:malloc(16), cells(4)
     local list = { cells(4), cells(4), cells(4) }
     local handle, run, rounds, child = chip:register(sum), chip:submit(sum, list), chip:rounds(sum, list), buffer:tensor("f32", { 4 })
@@ -70,7 +80,7 @@ describe("Hostile arguments", function()
     check(3000)
   end)
 
-  it("are refused as programs", function()
+  it_holds("are refused as programs", function()
     local kernel = { core = "aiv", code = "int a;", signature = { { "a", "in" } }, cflags = {}, include = {}, libs = {},
       entry = "k", strided = true, waits = false }
     try("program", baton.program)
@@ -87,7 +97,7 @@ describe("Hostile arguments", function()
     check(1000)
   end)
 
-  it("are refused by g", function()
+  it_holds("are refused by g", function()
     local X, call = {}, nil -- X stands for the tensor of the graph
     local program <close> = programs.vector { signature = { { "x", "inout", "f32" }, { "n", "i64" } }, keep = false,
       graph = function(g, x) call(g, x) end }
@@ -135,7 +145,7 @@ describe("Hostile arguments", function()
     check(2000)
   end)
 
-  it("are refused by tensors", function()
+  it_holds("are refused by tensors", function()
     local x, y = tensor.arange("f32", { 2, 3 }), tensor.arange("f32", { 3, 2 })
     local makers = { empty = 0, zeros = 0, full = 0, arange = 0, uniform = 0, normal = 0, from = 0, load = 0, save = 0 }
     for name, f in pairs(tensor) do -- what makes large ones is taken, and takes long

@@ -1,7 +1,17 @@
 local baton = require "baton"
 local hostile = require "spec.support.hostile"
 local nodes = require "spec.support.node_programs"
+local sanitizer = require "spec.support.sanitizer"
 local tensor = baton.tensor
+
+-- Of all that is made here the thread sanitizer keeps shadow memory, 24 GiB in the end.
+local function it_holds(name, f)
+  if sanitizer.name == "tsan" then
+    pending(name .. ": the thread sanitizer gives no memory back")
+  else
+    it(name, f)
+  end
+end
 
 local function cells(count) return tensor.zeros("i64", { count }) end
 
@@ -44,7 +54,7 @@ describe("Hostile arguments", function()
     assert.equal(7, x:get(1))
   end
 
-  it("are refused by the methods of nodes, buffers, runs and rounds", function()
+  it_holds("are refused by the methods of nodes, buffers, runs and rounds", function()
     local host, buffer = cells(4), node:malloc(0, 32)
     local child, run, rounds = buffer:tensor("i64", { 4 }), node:submit(function() end), node:rounds(function() end, {})
     run:wait()
@@ -74,7 +84,7 @@ describe("Hostile arguments", function()
     check(4000)
   end)
 
-  it("are refused by the functions of orch", function()
+  it_holds("are refused by the functions of orch", function()
     pcall(node.run, node, function(orch) -- what is taken, such as memory of 4 GiB, may fail the run
       local x, y, host, buffer, task = cells(1), cells(1), cells(4), orch.malloc(0, 32), orch.submit_sub(function() end)
       try("submit_next_level", orch.submit_next_level, nodes.append, { x, 1 }, {})
@@ -95,7 +105,7 @@ describe("Hostile arguments", function()
     check(1700)
   end)
 
-  it("are refused as entries of lists and options of submits", function()
+  it_holds("are refused as entries of lists and options of submits", function()
     pcall(node.run, node, function(orch)
       local x = cells(1)
       local function next_level(list) return orch.submit_next_level(nodes.append, list) end
@@ -126,7 +136,7 @@ describe("Hostile arguments", function()
     check(1000)
   end)
 
-  it("are refused as options of nodes, runs and rounds", function()
+  it_holds("are refused as options of nodes, runs and rounds", function()
     local function open(options)
       options.level, options.isolation = options.level or 3, options.isolation or "thread"
       if type(options.devices) == "number" and options.devices > 2 then options.devices = nil end

@@ -8,6 +8,7 @@ local gate = require "spec.support.gate"
 local host = require "baton.host"
 local nodes = require "spec.support.node_programs"
 local of_processes = require "spec.support.process_faults"
+local sanitizer = require "spec.support.sanitizer"
 local tensor = require "baton.tensor"
 local await, expect, process_lives, raised = check.await, check.expect, check.process_lives, check.raised
 
@@ -462,13 +463,10 @@ end
 -- The thread sanitizer hands a signal to a thread only when that calls into it.
 local hangs = { kernel_hang = true, two_at_once = true }
 
-local maps <close> = assert(io.open "/proc/self/maps")
-local sanitizer = maps:read("a"):match "lib([at]san)"
-
 --- Why a fault cannot be made here; nil if it can.
 function list.obstacle(name)
-  if sanitizer == "tsan" and hangs[name] then return "the thread sanitizer delivers no signal into a tight loop" end
-  if sanitizer and name == "little_memory" then return "sanitizers need terabytes of addresses" end
+  if sanitizer.name == "tsan" and hangs[name] then return "the thread sanitizer delivers no signal into a tight loop" end
+  if sanitizer.name and name == "little_memory" then return "sanitizers need terabytes of addresses" end
   return of_processes.obstacle(name)
 end
 
