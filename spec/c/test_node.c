@@ -216,11 +216,14 @@ static void test_reads_back_inside_the_function(void **state) {
 
 /* --- Many tasks ----------------------------------------------------------------------------------------- */
 
-enum { MANY = 50000 };
+static int is_small(void) { return getenv("BATON_TEST_SMALL") != NULL; }
+
+/* More than the window has. */
+static int many(void) { return is_small() ? 20000 : 50000; }
 
 static baton_status chain(baton_node_orch *o, void *context, baton_error *failure) {
   baton_node_value value = {.tensor = context};
-  for (int i = 0; i < MANY; i++)
+  for (int i = 0; i < many(); i++)
     BATON_TRY(baton_node_submit_next_level(o, counter, &value, 1, NULL, NULL, failure));
   return BATON_OK;
 }
@@ -231,7 +234,7 @@ static void test_chain_longer_than_the_window(void **state) {
   baton_tensor *n;
   assert_ok(baton_tensor_zeros(BATON_I64, 1, (int64_t[]){1}, &n, &err));
   assert_ok(baton_node_run_function(node, chain, n, NULL, NULL, &err));
-  assert_int_equal(((const int64_t *)baton_tensor_view(n)->data)[0], MANY);
+  assert_int_equal(((const int64_t *)baton_tensor_view(n)->data)[0], many());
   baton_tensor_close(n);
   baton_node_close(node);
 }
@@ -251,7 +254,7 @@ static void test_failure_poisons_the_chain(void **state) {
   assert_non_null(strstr(err.message, "no luck"));
   assert_int_equal(((const int64_t *)baton_tensor_view(n)->data)[0], 0);
   assert_ok(baton_node_run_function(node, chain, n, NULL, NULL, &err));
-  assert_int_equal(((const int64_t *)baton_tensor_view(n)->data)[0], MANY);
+  assert_int_equal(((const int64_t *)baton_tensor_view(n)->data)[0], many());
   baton_tensor_close(n);
   baton_node_close(node);
 }
@@ -269,7 +272,7 @@ static void test_several_runs_in_flight(void **state) {
     assert_ok(baton_node_run_wait(runs[i], -1, NULL, &err));
     baton_node_run_close(runs[i]);
   }
-  assert_int_equal(((const int64_t *)baton_tensor_view(n)->data)[0], 8 * MANY);
+  assert_int_equal(((const int64_t *)baton_tensor_view(n)->data)[0], 8 * many());
   baton_tensor_close(n);
   baton_node_close(node);
 }
@@ -328,7 +331,7 @@ static void test_dead_child_is_replaced(void **state) {
   assert_ok(baton_node_malloc(node, 0, 8, &kept, &err));
   ((int64_t *)baton_tensor_view(n)->data)[0] = 41;
   assert_ok(baton_node_copy_to(node, kept, n, NULL, &err));
-  for (int i = 0; i < 20; i++) {
+  for (int i = 0, deaths = is_small() ? 5 : 20; i < deaths; i++) {
     assert_int_equal(baton_node_run_function(node, kill_and_count, n, NULL, NULL, &err), BATON_WORKER_LOST);
     assert_true(err.known & BATON_KNOWN_SIGNAL && err.signal == 9);
     assert_true(err.known & BATON_KNOWN_WORKER && err.worker == 0);
