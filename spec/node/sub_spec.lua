@@ -1,6 +1,7 @@
 local baton = require "baton"
 local command = require "spec.support.command"
 local glue = require "baton.busted"
+local sanitizer = require "spec.support.sanitizer"
 local tensor = require "baton.tensor"
 local raises = glue.raises
 
@@ -15,10 +16,7 @@ local bump = baton.program {
 }
 
 -- The thread sanitizer hands a signal to a thread only when that calls into it, so a tight loop is never left.
-local function under_thread_sanitizer()
-  local maps = io.open "/proc/self/maps"
-  return maps and maps:read("a"):find("libtsan", 1, true) ~= nil
-end
+local under_thread_sanitizer = sanitizer.name == "tsan"
 
 for _, isolation in ipairs { "thread", "process" } do
 describe("orch.submit_sub with isolation " .. isolation, function()
@@ -230,7 +228,7 @@ describe("orch.submit_sub with isolation " .. isolation, function()
   end)
 
   local function interrupts(name, test)
-    if not under_thread_sanitizer() then return it(name, test) end
+    if not under_thread_sanitizer then return it(name, test) end
     pending(name .. ": the thread sanitizer delivers no signal into a tight loop")
   end
   interrupts("ends an endless function when its run is cancelled", function()
